@@ -1,0 +1,82 @@
+"""A camera frame and its intrinsics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole K of a rectified image, in pixels of an image of ``width`` x ``height``.
+
+    A pixel (u, v) covers [u, u + 1) x [v, v + 1); ``cx`` and ``cy`` follow the ROS convention in which integer
+    coordinates are pixel centres.
+
+    Raises ``ValueError`` if a focal length is zero, negative or not finite, or a size is not positive.
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name in ("fx", "fy"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"focal length {name} = {value} px; a calibrated camera has a finite value above 0")
+        if not (math.isfinite(self.cx) and math.isfinite(self.cy)):
+            raise ValueError(f"principal point ({self.cx}, {self.cy}) px is not finite")
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"intrinsics are for a {self.width} x {self.height} image; both sides must be positive")
+
+    def resized(self, width: int, height: int) -> Intrinsics:
+        """The same camera seen at another image size (pixel centres at integers, hence the half pixels)."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            self.fx * sx,
+            self.fy * sy,
+            (self.cx + 0.5) * sx - 0.5,
+            (self.cy + 0.5) * sy - 0.5,
+            width,
+            height,
+        )
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image. ``image``: H,W,3 uint8 RGB (a view is fine, it is never written); ``stamp``: seconds.
+
+    Raises ``ValueError`` for an image of another shape or type, or intrinsics of another size.
+    """
+
+    image: np.ndarray
+    stamp: float = 0.0
+    intrinsics: Optional[Intrinsics] = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"image has shape {image.shape} and type {image.dtype}; expected H,W,3 uint8 RGB")
+        if image.size == 0:
+            raise ValueError(f"image is empty: shape {image.shape}")
+        k = self.intrinsics
+        if k is not None and (k.width, k.height) != (image.shape[1], image.shape[0]):
+            raise ValueError(
+                f"camera_info is for {k.width} x {k.height}, the image is {image.shape[1]} x {image.shape[0]}; "
+                "publish both at the same size"
+            )
+
+    @property
+    def height(self) -> int:
+        return int(self.image.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.image.shape[1])

@@ -1,0 +1,80 @@
+"""What the pipeline answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional
+
+import numpy as np
+
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.target import Target
+
+
+class Space(str, Enum):
+    """What a network's raw output means: which transform of it is metric depth z."""
+
+    AFFINE_DISPARITY = "affine_disparity"  # scale * raw + shift = 1 / z: larger is nearer
+    AFFINE_DEPTH = "affine_depth"  # scale * raw + shift = z: larger is farther
+    METRIC = "metric"  # raw = z in metres
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How raw values become metres, and how much to believe it.
+
+    ``residual``: median relative depth error over the inliers of the fit; ``inliers``: their share in [0, 1];
+    ``source``: where the metres come from ("depth_hint"); ``age``: seconds since the newest sensor depth used.
+    """
+
+    scale: float
+    shift: float
+    space: Space
+    source: str
+    residual: float
+    inliers: float
+    age: float = 0.0
+
+    def to_metres(self, raw: np.ndarray) -> np.ndarray:
+        """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
+        value = self.scale * raw + self.shift
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = 1.0 / value if self.space is Space.AFFINE_DISPARITY else value
+            return np.where(value > 0, depth, np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """One target's share of the frame.
+
+    ``mask``: H,W bool; ``confidence``: mean mask probability inside the mask, 0 if it is empty;
+    ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty.
+    """
+
+    target: Target
+    mask: np.ndarray
+    confidence: float
+    raw_quantiles: tuple[float, float, float]
+
+    @property
+    def found(self) -> bool:
+        return bool(self.mask.any())
+
+
+@dataclass(frozen=True)
+class FocusResult:
+    """``relative_depth``: H,W float32, the network's own values in ``space``, at the frame's size."""
+
+    frame: Frame
+    relative_depth: np.ndarray
+    space: Space
+    targets: tuple[TargetResult, ...] = ()
+    scale: Optional[Scale] = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def depth_m(self) -> Optional[np.ndarray]:
+        """z in metres, H,W float32 with NaN where invalid, or None without a known scale."""
+        if self.space is Space.METRIC:
+            return self.relative_depth
+        return None if self.scale is None else self.scale.to_metres(self.relative_depth)
