@@ -1,0 +1,63 @@
+"""ONNX Runtime: the CPU, or a CUDA GPU where the installed build has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from focusdepth_core.engine.base import EngineError
+
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # in order of preference
+
+
+class OnnxRuntimeEngine:
+    """The network of one ONNX file; inputs and outputs are float32.
+
+    Raises ``EngineError`` if onnxruntime is not installed, or the file is missing or is not a valid network.
+    """
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise EngineError(
+                f"onnxruntime cannot be imported ({error}); install it: pip install onnxruntime"
+            ) from None
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Threads that spin between two frames take the cores from the other processes of a small robot.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # errors only
+        available = ort.get_available_providers()
+        try:
+            self._session = ort.InferenceSession(str(path), options, [p for p in PROVIDERS if p in available])
+        except Exception as error:  # noqa: BLE001: onnxruntime's own classes have no other common base
+            reason = str(error).splitlines()[0].rsplit("failed:", 1)[-1].strip()
+            raise EngineError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
+        self._path = path
+        self._inputs: dict[str, list[Any]] = {i.name: i.shape for i in self._session.get_inputs()}
+        self._outputs: list[str] = [o.name for o in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See ``Engine.run``."""
+        self._check(inputs)
+        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs))))
+
+    def _check(self, inputs: Mapping[str, np.ndarray]) -> None:
+        if inputs.keys() != self._inputs.keys():
+            raise EngineError(f"{self._path.name} takes {sorted(self._inputs)}, but was given {sorted(inputs)}")
+        for name, value in inputs.items():
+            shape = self._inputs[name]
+            if value.dtype != np.float32 or not _fits(value.shape, shape):
+                raise EngineError(
+                    f"input '{name}' of {self._path.name} is float32 {shape}, but was given {value.dtype} "
+                    f"{list(value.shape)}"
+                )
+
+
+def _fits(shape: tuple[int, ...], declared: Sequence[Any]) -> bool:
+    """``declared`` holds a number per fixed axis, and a name or None per dynamic one."""
+    return len(shape) == len(declared) and all(not isinstance(d, int) or s == d for s, d in zip(shape, declared))

@@ -1,0 +1,124 @@
+"""From a frame and its targets to depth, masks and scale."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+
+from focusdepth_core.engine.base import Engine, EngineError
+from focusdepth_core.engine.model_folder import ModelFolder
+from focusdepth_core.engine.open import open_engine
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
+from focusdepth_core.perception.scale import ScaleFitter
+from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.upsample import split_upsample
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+class Pipeline:
+    """One model with its engines. Not for use by several threads at once: the scale remembers the last frames."""
+
+    def __init__(self, model: ModelFolder, focus: Engine, plain: Engine) -> None:
+        self.model = model
+        self._focus = focus
+        self._plain = plain
+        self._scale_fitter = ScaleFitter()
+
+    @classmethod
+    def open(cls, model_dir: Union[str, Path], backend: str = "auto", threads: int = 0) -> Pipeline:
+        """Reads the model folder, opens both networks and runs each once, so that the first frame is not the slow one.
+
+        ``threads``: CPU threads per inference, 0 = the backend's choice. Raises ``ModelFolderError`` for a bad folder,
+        ``EngineError`` for networks that do not open or do not fit it, ``ValueError`` for an unknown backend.
+        """
+        model = ModelFolder.read(model_dir)
+        pipeline = cls(model, open_engine(model.focus, backend, threads), open_engine(model.plain, backend, threads))
+        width, height = model.input.width, model.input.height
+        blank = Frame(np.zeros((height, width, 3), np.uint8))
+        pipeline.process(blank, [])
+        pipeline.process(blank, [Target("warm-up", (0.0, 0.0, float(width), float(height)))])
+        return pipeline
+
+    def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
+        """Without a target the plain network answers.
+
+        ``depth_hint``: H,W metres at the frame's size, 0 or NaN where nothing was measured; without it, or when the fit
+        to it is refused, the result of a relative model has no scale. ``timings_ms`` has preprocess, inference,
+        postprocess and scale. Raises ``ValueError`` for a target without a box, a box outside the frame or a hint of
+        another size.
+        """
+        start = time.perf_counter()
+        self._check(frame, targets, depth_hint)
+        targets = [target.clipped(frame.width, frame.height) for target in targets]
+        letterbox = Letterbox(frame.width, frame.height, self.model.input)
+        inputs = {"image": letterbox.image(frame.image)}
+        if targets:
+            boxes = np.array([target.box for target in targets], np.float64)
+            inputs["boxes"] = letterbox.boxes_to_input(boxes).astype(np.float32)
+        preprocessed = time.perf_counter()
+        depth, logits = self._infer(inputs)
+        inferred = time.perf_counter()
+        frame_logits = [letterbox.to_frame(logit) for logit in logits]
+        raw = split_upsample(depth, logits, frame_logits, letterbox)
+        results = tuple(_target_result(t, logit, raw) for t, logit in zip(targets, frame_logits))
+        postprocessed = time.perf_counter()
+        scale = self._fit_scale(raw, depth_hint, results)
+        times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
+        stages = ("preprocess", "inference", "postprocess", "scale")
+        timings_ms = {name: 1e3 * (b - a) for name, a, b in zip(stages, times, times[1:])}
+        return FocusResult(frame, raw, self.model.space, results, scale, timings_ms)
+
+    def _check(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray]) -> None:
+        for target in targets:
+            if target.box is None:
+                raise ValueError(
+                    f"target '{target.id}' is given by the text '{target.text}' alone, but model {self.model.name} "
+                    f"takes: {', '.join(self.model.prompts)}"
+                )
+        size = (frame.height, frame.width)
+        if depth_hint is not None and depth_hint.shape != size:
+            raise ValueError(
+                f"depth_hint has shape {depth_hint.shape}, the frame {size}; publish both at the same size"
+            )
+
+    def _infer(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Depth h,w and mask logits T,gh,gw of the network's input."""
+        height, width = self.model.input.height, self.model.input.width
+        if "boxes" not in inputs:
+            depth = _output(self._plain.run(inputs), "depth", (1, height, width))
+            return depth[0], np.empty((0, 1, 1), np.float32)
+        outputs = self._focus.run(inputs)
+        depth = _output(outputs, "depth", (1, height, width))
+        return depth[0], _output(outputs, "mask_logits", (len(inputs["boxes"]), None, None))
+
+    def _fit_scale(
+        self, raw: np.ndarray, depth_hint: Optional[np.ndarray], results: Sequence[TargetResult]
+    ) -> Optional[Scale]:
+        if depth_hint is None or self.model.space is Space.METRIC:
+            return None
+        return self._scale_fitter.fit(raw, depth_hint, self.model.space, [result.mask for result in results])
+
+
+def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:
+    if name not in outputs:
+        raise EngineError(f"the network has no output '{name}', only {sorted(outputs)}")
+    value = outputs[name]
+    if value.ndim != len(shape) or any(want is not None and got != want for got, want in zip(value.shape, shape)):
+        raise EngineError(f"output '{name}' has shape {list(value.shape)}; config.json asks for {list(shape)}")
+    return value
+
+
+def _target_result(target: Target, logit: np.ndarray, raw: np.ndarray) -> TargetResult:
+    mask = logit > 0
+    if not mask.any():
+        return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan))
+    confidence = float(np.mean(1 / (1 + np.exp(-logit[mask]))))
+    low, median, high = np.quantile(raw[mask], QUANTILES)
+    return TargetResult(target, mask, confidence, (float(low), float(median), float(high)))

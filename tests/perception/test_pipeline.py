@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.model_folder import InputSpec, ModelFolder
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.result import Space
+from focusdepth_core.perception.target import Target
+from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, config, write_model_folder
+
+BOX = (20.0, 20.0, 60.0, 50.0)
+
+
+def model(space: Space = Space.AFFINE_DISPARITY) -> ModelFolder:
+    size = config()["input"]
+    spec = InputSpec(WIDTH, HEIGHT, tuple(size["mean"]), tuple(size["std"]))
+    return ModelFolder(Path(), "tiny", "Apache-2.0", space, ("box",), spec, Path("focus.onnx"), Path("plain.onnx"))
+
+
+def pipeline(space: Space = Space.AFFINE_DISPARITY) -> Pipeline:
+    return Pipeline(model(space), BoxEngine(), BoxEngine())
+
+
+def frame(width: int = 112, height: int = 84) -> Frame:
+    ramp = np.linspace(40, 220, height, dtype=np.uint8)[:, None, None]
+    return Frame(np.broadcast_to(ramp, (height, width, 3)))
+
+
+def test_no_target_asks_the_plain_network_alone() -> None:
+    focus, plain = BoxEngine(), BoxEngine()
+    result = Pipeline(model(), focus, plain).process(frame(), [])
+    assert plain.inputs.keys() == {"image"}
+    assert not hasattr(focus, "inputs")
+    assert result.targets == ()
+    assert result.relative_depth.shape == (84, 112)
+
+
+def test_mask_is_the_box_at_the_frame() -> None:
+    result = pipeline().process(frame(), [Target("mug", BOX)])
+    (target,) = result.targets
+    rows, cols = np.nonzero(target.mask)
+    assert target.target.id == "mug"
+    # The mask's grid has 7 px per cell here: its edge is found to a fraction of that.
+    np.testing.assert_allclose([cols.min(), rows.min(), cols.max() + 1, rows.max() + 1], BOX, atol=1.6)
+    inside = result.relative_depth[target.mask]
+    np.testing.assert_allclose(target.raw_quantiles, np.quantile(inside, [0.05, 0.5, 0.95]), rtol=1e-6)
+    assert 0.5 < target.confidence < 1
+
+
+def test_each_target_gets_its_own_mask() -> None:
+    boxes = [(5.0, 5.0, 30.0, 30.0), (50.0, 40.0, 100.0, 80.0)]
+    result = pipeline().process(frame(), [Target(str(i), box) for i, box in enumerate(boxes)])
+    assert [t.target.id for t in result.targets] == ["0", "1"]
+    for (x0, y0, x1, y1), target in zip(boxes, result.targets):
+        centre = int((y0 + y1) / 2), int((x0 + x1) / 2)
+        assert [t.mask[centre] for t in result.targets] == [t is target for t in result.targets]
+
+
+def test_target_that_the_network_does_not_find() -> None:
+    class Blind(BoxEngine):
+        def run(self, inputs):
+            return {name: value - 1e3 * (name == "mask_logits") for name, value in super().run(inputs).items()}
+
+    (target,) = Pipeline(model(), Blind(), BoxEngine()).process(frame(), [Target("mug", BOX)]).targets
+    assert not target.found
+    assert target.confidence == 0
+    assert np.isnan(target.raw_quantiles).all()
+
+
+def test_frame_sizes_may_change_from_call_to_call() -> None:
+    running = pipeline()
+    for width, height in [(112, 84), (640, 480), (50, 90), (30, 20), (112, 84)]:
+        result = running.process(frame(width, height), [Target("t", (width / 4, height / 4, width, height))])
+        assert result.relative_depth.shape == result.targets[0].mask.shape == (height, width)
+        assert result.relative_depth.dtype == np.float32
+        assert result.targets[0].mask[height // 2, width // 2]
+
+
+def test_box_is_cut_to_the_frame_and_refused_outside() -> None:
+    result = pipeline().process(frame(), [Target("t", (80, 60, 500, 400))])
+    assert result.targets[0].target.box == (80, 60, 112, 84)
+    with pytest.raises(ValueError, match="outside the 112 x 84 image"):
+        pipeline().process(frame(), [Target("t", (200, 10, 300, 50))])
+
+
+def test_text_alone_is_refused_by_a_box_model() -> None:
+    with pytest.raises(ValueError, match="the text 'red mug' alone, but model tiny takes: box"):
+        pipeline().process(frame(), [Target("t", text="red mug")])
+    result = pipeline().process(frame(), [Target("t", BOX, "red mug")])
+    assert result.targets[0].found
+
+
+def test_depth_hint_gives_metres() -> None:
+    relative = pipeline().process(frame(), []).relative_depth
+    truth = 1 / (0.3 * relative + 1.5)
+    hint = np.where(np.random.default_rng(0).random(truth.shape) < 0.05, truth, 0).astype(np.float32)
+    result = pipeline().process(frame(), [Target("t", BOX)], hint)
+    assert result.scale is not None
+    assert (result.scale.scale, result.scale.shift) == pytest.approx((0.3, 1.5), rel=1e-3)
+    np.testing.assert_allclose(result.depth_m()[:15], truth[:15], rtol=1e-3)
+
+
+def test_depth_hint_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"depth_hint has shape \(48, 64\), the frame \(84, 112\)"):
+        pipeline().process(frame(), [], np.zeros((48, 64), np.float32))
+
+
+def test_metric_model_needs_no_hint() -> None:
+    result = pipeline(Space.METRIC).process(frame(), [], np.ones((84, 112), np.float32))
+    assert result.scale is None
+    assert result.depth_m() is result.relative_depth
+
+
+def test_every_stage_is_timed() -> None:
+    timings = pipeline().process(frame(), [Target("t", BOX)]).timings_ms
+    assert list(timings) == ["preprocess", "inference", "postprocess", "scale"]
+    assert all(t >= 0 for t in timings.values())
+
+
+def test_network_that_does_not_fit_its_config_is_refused(tmp_path: Path) -> None:
+    size = {**config()["input"], "width": 70}
+    with pytest.raises(EngineError, match=r"'image' of plain.onnx is float32 \[1, 3, 42, 56\]"):
+        Pipeline.open(write_model_folder(tmp_path, input=size))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "sentence"),
+    [
+        ({"disparity": np.zeros((1, HEIGHT, WIDTH))}, r"no output 'depth', only \['disparity'\]"),
+        ({"depth": np.zeros((1, 7, 9))}, r"'depth' has shape \[1, 7, 9\]; config.json asks for \[1, 42, 56\]"),
+    ],
+)
+def test_wrong_outputs_are_refused(outputs: dict[str, np.ndarray], sentence: str) -> None:
+    class Wrong:
+        def run(self, inputs):
+            return outputs
+
+    with pytest.raises(EngineError, match=sentence):
+        Pipeline(model(), Wrong(), Wrong()).process(frame(), [])
+
+
+def test_opened_from_a_folder_it_answers_as_the_same_network_in_numpy(tmp_path: Path) -> None:
+    opened = Pipeline.open(write_model_folder(tmp_path), threads=1)
+    for targets in ([], [Target("a", BOX), Target("b", (60, 10, 100, 80))]):
+        result, expected = opened.process(frame(), targets), pipeline().process(frame(), targets)
+        np.testing.assert_allclose(result.relative_depth, expected.relative_depth, atol=1e-5)
+        for got, want in zip(result.targets, expected.targets):
+            np.testing.assert_array_equal(got.mask, want.mask)
+
+
+def test_the_running_side_imports_numpy_and_opencv_only() -> None:
+    code = (
+        "import sys, focusdepth_core.perception.pipeline as p; "
+        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'onnx', 'scipy', 'rclpy') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
