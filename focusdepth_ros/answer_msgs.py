@@ -1,0 +1,110 @@
+"""One function per output topic: the answer to an image as its message, or None where the answer has nothing for it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Optional
+
+import numpy as np
+from geometry_msgs.msg import Point, Vector3
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from focusdepth_core.perception.cloud import Cloud
+from focusdepth_core.perception.result import TargetResult
+from focusdepth_ros import drawing
+from focusdepth_ros.answer import Answer
+from focusdepth_ros.cloud_msgs import to_cloud
+from focusdepth_ros.image_msgs import to_image
+from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
+
+EXTENT_QUANTILES = (0.05, 0.95)
+
+
+def relative_depth(answer: Answer) -> Image:
+    """32FC1, the network's own values: unitless, up to scale and shift."""
+    return to_image(answer.result.relative_depth, "32FC1", answer.header)
+
+
+def depth(answer: Answer) -> Optional[Image]:
+    """32FC1, metres along z, NaN invalid (REP-117, REP-118)."""
+    return None if answer.depth_m is None else to_image(answer.depth_m, "32FC1", answer.header)
+
+
+def camera_info(answer: Answer) -> Optional[CameraInfo]:
+    """The image's own camera_info beside ``depth``, which has the image's size."""
+    if answer.depth_m is None:
+        return None
+    info = copy.copy(answer.info)
+    info.header = answer.header
+    return info
+
+
+def target_mask(answer: Answer) -> Image:
+    """16UC1, the target's place in the list plus 1; where masks overlap, the first target's."""
+    labels = np.zeros(answer.result.relative_depth.shape, np.uint16)
+    for label, target in reversed(list(enumerate(answer.result.targets, start=1))):
+        labels[target.mask] = label
+    return to_image(labels, "16UC1", answer.header)
+
+
+def target_points(answer: Answer) -> Optional[PointCloud2]:
+    """The points of all targets; of no target, an empty cloud."""
+    if answer.clouds is None:
+        return None
+    empty = np.empty((0, 3))
+    points = [cloud.points for cloud in answer.clouds] or [empty]
+    colours = [cloud.colours for cloud in answer.clouds] or [empty]
+    labels = np.repeat(np.arange(1, len(answer.clouds) + 1), [len(cloud.points) for cloud in answer.clouds])
+    return to_cloud(np.concatenate(points), np.concatenate(colours), labels, answer.header)
+
+
+def targets_3d(answer: Answer) -> FocusTarget3DArray:
+    result, scale = answer.result, answer.result.scale
+    clouds = answer.clouds or (None,) * len(result.targets)
+    return FocusTarget3DArray(
+        header=answer.header,
+        space=result.space.value,
+        has_scale=scale is not None,
+        scale=scale.scale if scale else math.nan,
+        shift=scale.shift if scale else math.nan,
+        scale_source=scale.source if scale else "",
+        scale_residual=scale.residual if scale else math.nan,
+        scale_inliers=scale.inliers if scale else math.nan,
+        scale_age=scale.age if scale else math.nan,
+        targets=[
+            _target_3d(answer, label, target, cloud)
+            for label, (target, cloud) in enumerate(zip(result.targets, clouds), start=1)
+        ],
+    )
+
+
+def debug_image(answer: Answer) -> Image:
+    """rgb8, H,2W: the image with boxes and masks, and beside it the depth in colour."""
+    return to_image(drawing.overview(answer.result), "rgb8", answer.header)
+
+
+def _target_3d(answer: Answer, label: int, target: TargetResult, cloud: Optional[Cloud]) -> FocusTarget3D:
+    msg = FocusTarget3D(
+        id=target.target.id,
+        label=label,
+        found=target.found,
+        confidence=target.confidence,
+        raw_quantiles=np.array(target.raw_quantiles, np.float32),
+        depth_quantiles=_depth_quantiles(answer, target),
+        centroid=Point(x=math.nan, y=math.nan, z=math.nan),
+        extent=Vector3(x=math.nan, y=math.nan, z=math.nan),
+    )
+    if cloud is not None and len(cloud.points):
+        low, high = np.quantile(cloud.points, EXTENT_QUANTILES, axis=0)
+        msg.centroid.x, msg.centroid.y, msg.centroid.z = np.median(cloud.points, axis=0).tolist()
+        msg.extent.x, msg.extent.y, msg.extent.z = (high - low).tolist()
+    return msg
+
+
+def _depth_quantiles(answer: Answer, target: TargetResult) -> np.ndarray:
+    """Metres, 3; the transform of the raw quantiles, as raw to metres is monotonic. NaN without a scale."""
+    raw = np.array(target.raw_quantiles, np.float32)
+    if answer.depth_m is None:
+        return np.full(3, np.nan, np.float32)
+    return np.sort(raw if answer.result.scale is None else answer.result.scale.to_metres(raw))

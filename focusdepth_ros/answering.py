@@ -1,0 +1,132 @@
+"""From an image message to a published answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from typing import Callable
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_ros.answer import Answer
+from focusdepth_ros.inputs import Inputs
+from focusdepth_ros.outputs import Outputs
+from focusdepth_ros.pairing import stamp_ns
+from focusdepth_ros.parameters import Parameters
+from focusdepth_ros.slot import NewestWorker
+from focusdepth_ros.status import ERROR, WARN, Status
+
+QUIET_S = 3.0  # without an image until the status says so
+
+
+class Answering:
+    """One pipeline, its worker thread and its publishers, from configure to cleanup.
+
+    ``pause`` and ``close`` take effect at once: the answer to an image that is in the works is thrown away.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        status: Status,
+        inputs: Inputs,
+        outputs: Outputs,
+        pipeline: Pipeline,
+        parameters: Callable[[], Parameters],
+    ) -> None:
+        self._node = node
+        self._status = status
+        self._inputs = inputs
+        self._outputs = outputs
+        self._pipeline = pipeline
+        self._parameters = parameters
+        self.enabled = True
+        self._running = False
+        self._publishing = threading.Lock()  # held to publish, and to end what is published to
+        self._answered = self._dropped = self._refused = 0
+        self._last_image = time.monotonic()
+        self._worker: NewestWorker[Image] = NewestWorker(self._work, "focus")
+
+    def resume(self) -> None:
+        self._last_image = time.monotonic()
+        self._running = True
+        self._status.state(f"waiting for images on {self._inputs.image_topic}")
+
+    def pause(self) -> None:
+        self._worker.clear()
+        with self._publishing:
+            self._running = False
+
+    def close(self) -> None:
+        self._worker.stop()
+        with self._publishing:
+            self._running = False
+            self._outputs.destroy()
+
+    def join(self, timeout_s: float) -> bool:
+        """After ``close``: waits for the worker; False if an inference takes longer."""
+        return self._worker.join(timeout_s)
+
+    def on_image(self, image: Image) -> None:
+        self._last_image = time.monotonic()
+        if not self.enabled:
+            self._status.state("disabled by ~/enable")
+        elif not self._outputs.heard:
+            self._status.state("idle: nobody subscribes to an output")
+        elif self._worker.put(image):
+            self._dropped += 1
+            self._status.values({"dropped": self._dropped})
+
+    def check_quiet(self) -> None:
+        """To be called now and then: says so if no images come."""
+        if self._running and time.monotonic() - self._last_image > QUIET_S:
+            self._status.state(f"waiting for images on {self._inputs.image_topic}: none has come for {QUIET_S:g} s or more")
+
+    def _work(self, image: Image) -> None:
+        try:
+            answer = self._answer(image)
+        except ValueError as error:
+            self._refuse("image", str(error))
+        except EngineError as error:
+            self._refuse("model", str(error), ERROR)
+        except Exception as error:  # the worker must live to answer the next image
+            self._refuse("model", f"{type(error).__name__} while answering an image: {error}", ERROR)
+            self._node.get_logger().debug(traceback.format_exc())
+        else:
+            self._publish(answer)
+
+    def _answer(self, image: Image) -> Answer:
+        parameters = self._parameters()
+        request = self._inputs.request(image, self._pipeline.model.prompts, parameters)
+        result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
+        return Answer(image.header, result, request.info, parameters.drop_edge_px)
+
+    def _publish(self, answer: Answer) -> None:
+        messages = self._outputs.messages(answer)
+        with self._publishing:
+            if not self._running:
+                return
+            self._outputs.publish(messages)
+        self._answered += 1
+        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns(answer.header.stamp)
+        self._status.values(
+            {
+                "answered": self._answered,
+                "latency_ms": f"{age_ns / 1e6:.1f}",
+                "inference_ms": f"{answer.result.timings_ms.get('inference', 0.0):.1f}",
+                "targets": len(answer.result.targets),
+                "metric": answer.why_not_metric or "yes",
+                "scale_source": answer.result.scale.source if answer.result.scale else "none",
+            }
+        )
+        self._status.settle("image", "model")
+        self._status.state(f"answering {self._inputs.image_topic}")
+
+    def _refuse(self, subject: str, sentence: str, level: bytes = WARN) -> None:
+        self._refused += 1
+        self._status.values({"refused": self._refused})
+        self._status.complain(subject, sentence, level)

@@ -1,0 +1,85 @@
+"""sensor_msgs/CameraInfo to the intrinsics of the image that it belongs to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Optional
+
+from sensor_msgs.msg import CameraInfo, Image
+
+from focusdepth_core.perception.frame import Intrinsics
+from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer
+from focusdepth_ros.status import Status
+
+
+@dataclass(frozen=True)
+class Calibration:
+    info: CameraInfo
+    intrinsics: Intrinsics
+
+
+def intrinsics_of(info: CameraInfo) -> Intrinsics:
+    """Of the rectified image as published: P (or K where P is empty), less the region of interest, over the binning.
+
+    K and P are for the full sensor (REP-104, sensor_msgs/CameraInfo); the arithmetic is image_geometry's.
+    Raises ``ValueError`` for a focal length that is zero, negative or not finite, and for a size of zero.
+    """
+    p, k = info.p, info.k
+    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if p[0] else (k[0], k[4], k[2], k[5])
+    if not (math.isfinite(fx) and math.isfinite(fy) and fx > 0 and fy > 0):
+        raise ValueError(f"camera_info has focal lengths fx = {fx:g}, fy = {fy:g} px: the camera is not calibrated")
+    roi, bin_x, bin_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
+    return Intrinsics(
+        fx / bin_x,
+        fy / bin_y,
+        (cx - roi.x_offset) / bin_x,
+        (cy - roi.y_offset) / bin_y,
+        (roi.width or info.width) // bin_x,
+        (roi.height or info.height) // bin_y,
+    )
+
+
+class CalibrationInput:
+    """The camera_info of an image: the one of its stamp or, as cameras rarely change, the last one."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._infos: StampBuffer[CameraInfo] = StampBuffer(PAIR_DEPTH)
+        self.add = self._infos.add
+        self.clear = self._infos.clear
+
+    def of(self, image: Image, image_topic: str, wait_s: float) -> Optional[Calibration]:
+        """None without a usable one; waits at most ``wait_s`` for it, and not when there is one of the image's size."""
+        info = self._infos.take(image.header.stamp, 0.0) or self._infos.newest()
+        if info is None or _misfit(info, image):
+            info = self._infos.take(image.header.stamp, wait_s) or info
+        if info is None:
+            return None
+        reason = _misfit(info, image)
+        if reason:
+            self._status.complain("camera_info", f"{reason}; no metric outputs")
+            return None
+        if any(info.d) and "rect" not in image_topic:
+            self._status.complain(
+                "camera_info",
+                f"camera_info has lens distortion and {image_topic} is not named as rectified, so that the points may be "
+                "bent; remap image to the camera's image_rect",
+            )
+        else:
+            self._status.settle("camera_info")
+        return Calibration(info, intrinsics_of(info))
+
+
+def _misfit(info: CameraInfo, image: Image) -> str:
+    """Why the camera_info does not describe the image; empty if it does."""
+    try:
+        intrinsics = intrinsics_of(info)
+    except ValueError as error:
+        return str(error)
+    if (intrinsics.width, intrinsics.height) == (image.width, image.height):
+        return ""
+    return (
+        f"camera_info is for {intrinsics.width} x {intrinsics.height}, the image is {image.width} x {image.height}; "
+        "publish both at the same size"
+    )

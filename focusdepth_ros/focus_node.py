@@ -1,0 +1,153 @@
+"""The ``focus_node``: a lifecycle node around ``Pipeline.process``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any, Callable, Optional
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+
+from focusdepth_core.engine.model_folder import default_model_dir
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_ros.answering import Answering
+from focusdepth_ros.inputs import Inputs
+from focusdepth_ros.outputs import Outputs
+from focusdepth_ros.parameters import Parameters, ParameterStore
+from focusdepth_ros.status import ERROR, Status
+
+PipelineFactory = Callable[[Parameters], Pipeline]
+
+CHECK_PERIOD_S = 1.0
+EXIT_S = 5.0  # the longest wait for an inference at the end of the process
+
+
+def open_pipeline(parameters: Parameters) -> Pipeline:
+    return Pipeline.open(parameters.model_dir or default_model_dir(), parameters.backend, parameters.threads)
+
+
+class FocusNode(LifecycleNode):
+    """Callbacks and transitions run in the executor's thread and never wait for an inference, which has a worker.
+
+    configure opens the model and the publishers, activate the subscriptions; deactivate keeps the model and the targets.
+    """
+
+    def __init__(self, make_pipeline: PipelineFactory = open_pipeline, **kwargs: Any) -> None:
+        """``make_pipeline``: called by configure; whatever it raises is a failure to configure."""
+        super().__init__("focus_node", **kwargs)
+        self._make_pipeline = make_pipeline
+        self._answering: Optional[Answering] = None
+        self._enabled = True
+        self._parameters = ParameterStore(self, is_unconfigured=lambda: self._answering is None)
+        self._status = Status(self)
+        self._inputs = Inputs(self, self._status, self._on_image)
+        self.create_service(Trigger, "~/clear_targets", self._on_clear_targets)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_timer(CHECK_PERIOD_S, self._check_quiet, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            pipeline = self._make_pipeline(self._parameters.current)
+        except Exception as error:  # of whatever kind: the node must live to be configured anew
+            self._status.complain("configure", f"cannot be configured: {error}", ERROR)
+            self.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._status.settle("configure")
+        outputs = Outputs(self, self._status)
+        self._answering = Answering(
+            self, self._status, self._inputs, outputs, pipeline, lambda: self._parameters.current
+        )
+        self._answering.enabled = self._enabled
+        self._status.values(
+            {"model": pipeline.model.name, "license": pipeline.model.license, "backend": self._parameters.current.backend}
+        )
+        self._status.state("inactive")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        assert self._answering is not None
+        result = super().on_activate(state)
+        self._answering.resume()
+        self._inputs.open(self._parameters.current)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        assert self._answering is not None
+        self._inputs.close()
+        self._answering.pause()
+        self._status.settle_all()
+        self._status.state("inactive")
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        self._status.state("unconfigured")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        self._status.state("shut down")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._release()
+        self._status.state("unconfigured")
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        answering = self._release()
+        if answering is not None and not answering.join(EXIT_S):
+            self.get_logger().warning(f"an inference has not ended within {EXIT_S:g} s; leaving it behind")
+        super().destroy_node()
+
+    def _release(self) -> Optional[Answering]:
+        """Back to what the constructor made; returns what may still have an inference to end."""
+        self._inputs.close()
+        self._inputs.targets.clear()
+        self._status.settle_all()
+        answering, self._answering = self._answering, None
+        if answering is not None:
+            answering.close()
+        return answering
+
+    def _on_image(self, image: Image) -> None:
+        if self._answering is not None:
+            self._answering.on_image(image)
+
+    def _check_quiet(self) -> None:
+        if self._answering is not None:
+            self._answering.check_quiet()
+
+    def _on_clear_targets(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._inputs.targets.clear()
+        response.success, response.message = True, "no target: the plain depth of the whole image follows"
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        if self._answering is not None:
+            self._answering.enabled = request.data
+        response.success, response.message = True, "enabled" if request.data else "disabled"
+        return response
+
+
+def main(args: Optional[list[str]] = None) -> int:
+    rclpy.init(args=args)
+    node = FocusNode()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

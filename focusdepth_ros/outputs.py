@@ -1,0 +1,66 @@
+"""The node's publishers: each message is made when somebody hears its topic."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from focusdepth_ros import answer_msgs, qos
+from focusdepth_ros.answer import Answer
+from focusdepth_ros.msg import FocusTarget3DArray
+from focusdepth_ros.status import Status
+
+Maker = Callable[[Answer], Any]  # None: nothing to publish for this answer
+
+SENSOR, RELIABLE = qos.stream(1), qos.stream(1, "reliable")
+OUTPUTS: tuple[tuple[str, type, QoSProfile, Maker], ...] = (
+    ("~/relative_depth/image", Image, SENSOR, answer_msgs.relative_depth),
+    ("~/depth/image_rect", Image, SENSOR, answer_msgs.depth),
+    ("~/depth/camera_info", CameraInfo, SENSOR, answer_msgs.camera_info),
+    ("~/target_mask", Image, SENSOR, answer_msgs.target_mask),
+    ("~/target_points", PointCloud2, SENSOR, answer_msgs.target_points),
+    ("~/targets_3d", FocusTarget3DArray, RELIABLE, answer_msgs.targets_3d),
+    ("~/debug_image", Image, SENSOR, answer_msgs.debug_image),
+)
+
+
+class Outputs:
+    def __init__(self, node: LifecycleNode, status: Status) -> None:
+        self._node = node
+        self._makers: list[tuple[Any, Maker]] = [
+            (_publisher(node, status, topic, kind, profile), maker) for topic, kind, profile, maker in OUTPUTS
+        ]
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody subscribes to anything."""
+        return any(publisher.get_subscription_count() for publisher, _ in self._makers)
+
+    def messages(self, answer: Answer) -> list[tuple[Any, Any]]:
+        """Publisher and message for each topic that is heard."""
+        made = [(publisher, maker(answer)) for publisher, maker in self._makers if publisher.get_subscription_count()]
+        return [(publisher, message) for publisher, message in made if message is not None]
+
+    def publish(self, messages: list[tuple[Any, Any]]) -> None:
+        for publisher, message in messages:
+            publisher.publish(message)
+
+    def destroy(self) -> None:
+        for publisher, _ in self._makers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._makers.clear()
+
+
+def _publisher(node: LifecycleNode, status: Status, topic: str, kind: type, profile: QoSProfile) -> Any:
+    name = node.resolve_topic_name(topic)
+    return node.create_lifecycle_publisher(
+        kind,
+        topic,
+        profile,
+        event_callbacks=qos.publisher_events(name, lambda reason: status.complain(f"qos {name}", reason)),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )

@@ -1,0 +1,107 @@
+"""What the node says about itself: ``~/status``, ``/diagnostics`` and the log."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from typing import Mapping
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from focusdepth_ros import qos
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+PERIOD_S = 1.0
+
+
+@dataclass(frozen=True)
+class Complaint:
+    level: bytes
+    sentence: str
+
+
+class Status:
+    """Holds at most one complaint per subject; without any, the state is what there is to say.
+
+    A sentence is logged when a subject's wording changes, numbers aside, and published at once when it is new. Every
+    method may be called from any thread.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.RLock()
+        self._state = "unconfigured"
+        self._values: dict[str, str] = {}
+        self._complaints: dict[str, Complaint] = {}
+        self._logged: dict[str, str] = {}
+        self._publisher = node.create_publisher(DiagnosticStatus, "~/status", qos.latched())
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        node.create_timer(PERIOD_S, self._publish_all, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._publish()
+
+    def state(self, sentence: str) -> None:
+        with self._lock:
+            if sentence != self._state:
+                self._state = sentence
+                self._publish()
+
+    def values(self, values: Mapping[str, object]) -> None:
+        """Key-values for the next message."""
+        with self._lock:
+            self._values.update({key: str(value) for key, value in values.items()})
+
+    def complain(self, subject: str, sentence: str, level: bytes = WARN) -> None:
+        with self._lock:
+            self._log(subject, sentence, level)
+            complaint = Complaint(level, sentence)
+            if self._complaints.get(subject) != complaint:
+                self._complaints[subject] = complaint
+                self._publish()
+
+    def settle(self, *subjects: str) -> None:
+        """What was wrong with the subjects is over."""
+        with self._lock:
+            settled = [self._complaints.pop(subject, None) for subject in subjects]
+            for subject in subjects:
+                self._logged.pop(subject, None)
+            if any(settled):
+                self._publish()
+
+    def settle_all(self) -> None:
+        with self._lock:
+            self.settle(*self._complaints)
+
+    def _log(self, subject: str, sentence: str, level: bytes) -> None:
+        wording = re.sub(r"\d+", "#", sentence)  # an age or a size that changes with each frame is no news
+        if self._logged.get(subject) == wording:
+            return
+        self._logged[subject] = wording
+        logger = self._node.get_logger()
+        if level == ERROR:
+            logger.error(sentence)
+        else:
+            logger.warning(sentence)
+
+    def _message(self) -> DiagnosticStatus:
+        complaints = self._complaints.values()
+        return DiagnosticStatus(
+            level=max((complaint.level for complaint in complaints), default=OK),
+            name=f"{self._node.get_fully_qualified_name().lstrip('/')}: depth",
+            message="; ".join(complaint.sentence for complaint in complaints) or self._state,
+            hardware_id=self._values.get("model", ""),
+            values=[KeyValue(key=key, value=value) for key, value in {**self._values, "state": self._state}.items()],
+        )
+
+    def _publish(self) -> None:
+        self._publisher.publish(self._message())
+
+    def _publish_all(self) -> None:
+        with self._lock:
+            message = self._message()
+            self._publisher.publish(message)
+        array = DiagnosticArray(status=[message])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
