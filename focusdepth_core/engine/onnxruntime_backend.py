@@ -34,7 +34,7 @@ class OnnxRuntimeEngine:
         available = ort.get_available_providers()
         try:
             self._session = ort.InferenceSession(str(path), options, [p for p in PROVIDERS if p in available])
-        except Exception as error:  # noqa: BLE001: onnxruntime's own classes have no other common base
+        except Exception as error:  # onnxruntime's own classes have no other common base
             reason = str(error).splitlines()[0].rsplit("failed:", 1)[-1].strip()
             raise EngineError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
         self._path = path

@@ -14,8 +14,8 @@ from focusdepth_core.engine.model_folder import InputSpec
 class Letterbox:
     """A frame of ``frame_width`` x ``frame_height`` in an input of ``spec``'s size.
 
-    The frame is resized with its aspect ratio kept, up to the rounding to whole pixels, and lies in the top left corner;
-    the rest holds the mean colour. Each axis has its own exact scale, ``width / frame_width`` and
+    The frame is resized with its aspect ratio kept, up to the rounding to whole pixels, and lies in the top left
+    corner; the rest holds the mean colour. Each axis has its own exact scale, ``width / frame_width`` and
     ``height / frame_height``.
     """
 
@@ -39,10 +39,8 @@ class Letterbox:
 
     def image(self, rgb: np.ndarray) -> np.ndarray:
         """H,W,3 uint8 -> 1,3,h,w float32, normalised; the padding is 0."""
-        shrinks = self._ratio < 1
-        small = cv2.resize(
-            rgb, (self.width, self.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        method = cv2.INTER_AREA if self._ratio < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(rgb, (self.width, self.height), interpolation=method)
         out = np.zeros((1, 3, self.spec.height, self.spec.width), np.float32)
         for channel, (mean, std) in enumerate(zip(self.spec.mean, self.spec.std)):
             inside = out[0, channel, : self.height, : self.width]
@@ -69,8 +67,8 @@ class Letterbox:
     def to_frame(self, grid: np.ndarray) -> np.ndarray:
         """A map over the whole input, at any resolution, bilinearly at the frame's pixels: gh,gw -> H,W float32.
 
-        The frame starts in the grid's corner, so that the scale alone says where its pixels are, also where its far edge
-        falls inside a cell.
+        The frame starts in the grid's corner, so that the scale alone says where its pixels are, also where its far
+        edge falls inside a cell.
         """
         rows, cols = grid.shape
         used_rows = -(-rows * self.height // self.spec.height)

@@ -24,8 +24,8 @@ ITERATIONS = 10
 class ScaleFitter:
     """Robust affine fit of raw values to metres in the network's own space, one per frame.
 
-    When the sensor's points lie in a narrow range of depth, the shift keeps the value of the last full fit, 0 before the
-    first one, and only the scale is fitted.
+    When the sensor's points lie in a narrow range of depth, the shift keeps the value of the last full fit, 0 before
+    the first one, and only the scale is fitted.
     """
 
     def __init__(self) -> None:
