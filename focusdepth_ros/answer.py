@@ -42,6 +42,5 @@ class Answer:
         """One per target, or None if ``why_not_metric``."""
         if self.depth_m is None:
             return None
-        return tuple(
-            target_cloud(self.result.frame, self.depth_m, target.mask, self.drop_edge_px) for target in self.result.targets
-        )
+        frame, depth_m = self.result.frame, self.depth_m
+        return tuple(target_cloud(frame, depth_m, target.mask, self.drop_edge_px) for target in self.result.targets)

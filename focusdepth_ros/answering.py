@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from typing import Callable
+from collections.abc import Callable
 
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -49,6 +49,7 @@ class Answering:
         self._publishing = threading.Lock()  # held to publish, and to end what is published to
         self._answered = self._dropped = self._refused = 0
         self._last_image = time.monotonic()
+        status.values({"answered": 0, "dropped": 0, "refused": 0})
         self._worker: NewestWorker[Image] = NewestWorker(self._work, "focus")
 
     def resume(self) -> None:
@@ -84,7 +85,8 @@ class Answering:
     def check_quiet(self) -> None:
         """To be called now and then: says so if no images come."""
         if self._running and time.monotonic() - self._last_image > QUIET_S:
-            self._status.state(f"waiting for images on {self._inputs.image_topic}: none has come for {QUIET_S:g} s or more")
+            topic = self._inputs.image_topic
+            self._status.state(f"waiting for images on {topic}: none has come for {QUIET_S:g} s or more")
 
     def _work(self, image: Image) -> None:
         try:

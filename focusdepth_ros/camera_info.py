@@ -63,8 +63,8 @@ class CalibrationInput:
         if any(info.d) and "rect" not in image_topic:
             self._status.complain(
                 "camera_info",
-                f"camera_info has lens distortion and {image_topic} is not named as rectified, so that the points may be "
-                "bent; remap image to the camera's image_rect",
+                f"camera_info has lens distortion and {image_topic} is not named as rectified, so that its points may "
+                "be bent; remap image to the camera's image_rect",
             )
         else:
             self._status.settle("camera_info")

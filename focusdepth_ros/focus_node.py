@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Any, Callable, Optional
+from collections.abc import Callable
+from typing import Any, Optional
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -34,7 +35,7 @@ def open_pipeline(parameters: Parameters) -> Pipeline:
 class FocusNode(LifecycleNode):
     """Callbacks and transitions run in the executor's thread and never wait for an inference, which has a worker.
 
-    configure opens the model and the publishers, activate the subscriptions; deactivate keeps the model and the targets.
+    configure opens the model and the publishers, activate the subscriptions; deactivate keeps model and targets.
     """
 
     def __init__(self, make_pipeline: PipelineFactory = open_pipeline, **kwargs: Any) -> None:
@@ -43,7 +44,7 @@ class FocusNode(LifecycleNode):
         self._make_pipeline = make_pipeline
         self._answering: Optional[Answering] = None
         self._enabled = True
-        self._parameters = ParameterStore(self, is_unconfigured=lambda: self._answering is None)
+        self._store = ParameterStore(self, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
         self._inputs = Inputs(self, self._status, self._on_image)
         self.create_service(Trigger, "~/clear_targets", self._on_clear_targets)
@@ -52,7 +53,7 @@ class FocusNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
-            pipeline = self._make_pipeline(self._parameters.current)
+            pipeline = self._make_pipeline(self._store.current)
         except Exception as error:  # of whatever kind: the node must live to be configured anew
             self._status.complain("configure", f"cannot be configured: {error}", ERROR)
             self.get_logger().debug(traceback.format_exc())
@@ -60,12 +61,11 @@ class FocusNode(LifecycleNode):
         self._status.settle("configure")
         outputs = Outputs(self, self._status)
         self._answering = Answering(
-            self, self._status, self._inputs, outputs, pipeline, lambda: self._parameters.current
+            self, self._status, self._inputs, outputs, pipeline, lambda: self._store.current
         )
         self._answering.enabled = self._enabled
-        self._status.values(
-            {"model": pipeline.model.name, "license": pipeline.model.license, "backend": self._parameters.current.backend}
-        )
+        model, backend = pipeline.model, self._store.current.backend
+        self._status.values({"model": model.name, "license": model.license, "backend": backend})
         self._status.state("inactive")
         return super().on_configure(state)
 
@@ -73,7 +73,7 @@ class FocusNode(LifecycleNode):
         assert self._answering is not None
         result = super().on_activate(state)
         self._answering.resume()
-        self._inputs.open(self._parameters.current)
+        self._inputs.open(self._store.current)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -139,6 +139,7 @@ class FocusNode(LifecycleNode):
 def main(args: Optional[list[str]] = None) -> int:
     rclpy.init(args=args)
     node = FocusNode()
+    node.get_logger().info("ready to be configured")
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -49,8 +49,8 @@ MM_PER_M = 1000.0  # 16UC1 depth is in millimetres (REP-118)
 def pixels(msg: Image) -> np.ndarray:
     """The message's own memory as H,W (one channel) or H,W,C in its own byte order; padding at row ends is skipped.
 
-    Raises ``ValueError`` for an empty image, an encoding that is not in ``LAYOUTS``, or a step or data size that does not
-    fit.
+    Raises ``ValueError`` for an empty image, an encoding that is not in ``LAYOUTS``, or a step or data size that does
+    not fit.
     """
     layout = LAYOUTS.get(msg.encoding)
     if layout is None:
@@ -67,13 +67,12 @@ def pixels(msg: Image) -> np.ndarray:
 def _check_size(msg: Image, pixel_bytes: int) -> None:
     if msg.width == 0 or msg.height == 0 or not msg.data:
         raise ValueError(f"image is empty: {msg.width} x {msg.height} with {len(msg.data)} bytes of data")
-    if msg.step < msg.width * pixel_bytes:
+    row, total = msg.width * pixel_bytes, msg.step * msg.height
+    if msg.step < row:
+        raise ValueError(f"image step {msg.step} is too small: {msg.width} pixels of {msg.encoding} take {row} bytes")
+    if len(msg.data) != total:
         raise ValueError(
-            f"image step {msg.step} is too small: {msg.width} pixels of {msg.encoding} take {msg.width * pixel_bytes} bytes"
-        )
-    if len(msg.data) != msg.step * msg.height:
-        raise ValueError(
-            f"image has {len(msg.data)} bytes of data; step {msg.step} and height {msg.height} make {msg.step * msg.height}"
+            f"image has {len(msg.data)} bytes of data; step {msg.step} times height {msg.height} makes {total}"
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
@@ -21,7 +22,7 @@ def _parameter(
     choices: tuple[str, ...] = (),
     unconfigured_only: bool = False,
 ) -> Any:
-    """``name``: where it differs from the field's; ``limits``: both allowed; ``unconfigured_only``: read by configure."""
+    """``name``: if the field is called otherwise; ``limits``: lowest, highest; ``unconfigured_only``: for configure."""
     metadata = {
         "name": name,
         "description": description,
@@ -100,7 +101,7 @@ class ParameterStore:
 
     def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
         """Runs after rclpy has checked types and ranges."""
-        known = [(change.name, self._fields[change.name], change.value) for change in changes if change.name in self._fields]
+        known = [(c.name, self._fields[c.name], c.value) for c in changes if c.name in self._fields]
         for name, spec, value in known:
             reason = _reason_against(name, spec, value)
             if not reason and spec.metadata["unconfigured_only"] and not self._is_unconfigured():

@@ -1,0 +1,245 @@
+"""Each bad input gets one clear sentence, and the next good frame is answered."""
+
+from __future__ import annotations
+
+import array
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image, RegionOfInterest
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_ros.focus_node import open_pipeline
+from focusdepth_ros.image_msgs import pixels, to_image
+from focusdepth_ros.msg import FocusTarget, FocusTargetArray
+from tests.ros.harness import RELATIVE, Rig, camera_info, depth_hint, header, image, roi
+from tests.tiny_model import config
+
+METRIC = ("depth/image_rect", "depth/camera_info", "target_points")
+
+
+def changed_image(**changes: Any) -> Image:
+    msg = image(1)
+    for name, value in changes.items():
+        setattr(msg, name, value)
+    return msg
+
+
+def assert_recovers(rig: Rig, seconds: int) -> None:
+    rig.send("image", image(seconds))
+    rig.answer(seconds)
+    rig.spin_until(lambda: rig.statuses[-1].level == DiagnosticStatus.OK, "all well again")
+
+
+def heard_sentence(rig: Rig, sentence: str, level: bytes = DiagnosticStatus.WARN) -> None:
+    rig.spin_until(lambda: any(sentence in status.message and status.level == level for status in rig.statuses), sentence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"encoding": "rgb9"}, "image encoding 'rgb9'"),
+        ({"encoding": "32FC1", "width": 28}, "image encoding '32FC1' has no colour"),
+        ({"step": 3}, "image step 3 is too small"),
+        ({"step": 112 * 3 + 1}, "bytes of data; step 337"),
+        ({"width": 0, "height": 0, "step": 0, "data": array.array("B")}, "image is empty: 0 x 0"),
+        ({"data": array.array("B")}, "image is empty: 112 x 84 with 0 bytes"),
+    ],
+)
+def test_bad_image(rig: Rig, changes: dict[str, Any], sentence: str) -> None:
+    rig.send("image", changed_image(**changes))
+    heard_sentence(rig, sentence)
+    assert_recovers(rig, 2)
+    assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
+
+
+@pytest.mark.parametrize(("focal", "said"), [(0.0, "fx = 0"), (math.nan, "fx = nan"), (-5.0, "fx = -5")])
+def test_bad_focal_length_leaves_relative_depth_alone(paired: Rig, focal: float, said: str) -> None:
+    paired.send("camera_info", camera_info(1, focal=focal))
+    paired.send("depth_hint", depth_hint(1))
+    paired.send("image", image(1))
+    paired.answer(1)
+    heard_sentence(paired, f"camera_info has focal lengths {said}")
+    for topic, msg in {"camera_info": camera_info(2), "depth_hint": depth_hint(2), "image": image(2)}.items():
+        paired.send(topic, msg)
+    for topic in METRIC:
+        paired.answer(2, topic)
+        assert [msg.header.stamp.sec for msg in paired.received[topic]] == [2]
+    paired.spin_until(lambda: paired.statuses[-1].level == DiagnosticStatus.OK, "all well again")
+
+
+def test_camera_info_of_another_size_leaves_relative_depth_alone(rig: Rig) -> None:
+    rig.send("camera_info", camera_info(1, width=640, height=480))
+    rig.spin_until(lambda: rig.node._inputs._calibration._infos.newest(), "camera_info")
+    rig.send("image", image(1))
+    rig.answer(1)
+    heard_sentence(rig, "camera_info is for 640 x 480, the image is 112 x 84")
+
+
+def test_distortion_on_an_unrectified_topic_is_warned_of(paired: Rig) -> None:
+    info = camera_info(1)
+    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+    for topic, msg in {"camera_info": info, "depth_hint": depth_hint(1), "image": image(1)}.items():
+        paired.send(topic, msg)
+    paired.answer(1, "target_points")
+    heard_sentence(paired, "camera_info has lens distortion and /image is not named as rectified")
+
+
+@pytest.mark.parametrize(
+    ("box", "sentence"),
+    [
+        (roi(10, 10, 0, 20), "box (10, 10, 10, 30) of target 'target_box' has no area"),
+        (RegionOfInterest(), "box (0, 0, 0, 0) of target 'target_box' has no area"),
+    ],
+)
+def test_box_of_no_area_leaves_the_target_as_it_was(rig: Rig, box: RegionOfInterest, sentence: str) -> None:
+    rig.focus(roi(10, 20, 30, 40))
+    rig.send("target_box", box)
+    heard_sentence(rig, sentence)
+    rig.send("image", image(1))
+    assert pixels(rig.answer(1, "target_mask")).max() == 1
+    rig.focus(roi(20, 20, 30, 40))
+    assert_recovers(rig, 2)
+
+
+def test_box_outside_the_image_is_left_out(rig: Rig) -> None:
+    rig.focus(roi(500, 20, 30, 40))
+    rig.send("image", image(1))
+    assert pixels(rig.answer(1, "target_mask")).max() == 0
+    heard_sentence(rig, "box (500, 20, 530, 60) of target 'target_box' lies outside the 112 x 84 image")
+    rig.focus(roi(20, 20, 30, 40))
+    assert_recovers(rig, 2)
+
+
+def test_one_bad_target_of_several_is_left_out(rig: Rig) -> None:
+    targets = [
+        FocusTarget(id="words", text="red mug"),
+        FocusTarget(id="nothing"),
+        FocusTarget(id="flat", roi=roi(1, 1, 5, 0)),
+        FocusTarget(id="good", roi=roi(10, 20, 30, 40)),
+    ]
+    rig.focus(FocusTargetArray(header=header(1), targets=targets))
+    rig.send("image", image(1))
+    (answered,) = rig.answer(1, "targets_3d").targets
+    assert (answered.id, answered.label) == ("good", 1)
+    heard_sentence(rig, "target 'nothing' has neither a box nor a text")
+    heard_sentence(rig, "of target 'flat' has no area")
+    heard_sentence(rig, "target 'words' is given by words alone, but the model takes: box")
+
+
+@pytest.mark.parametrize(("found_at", "word"), [(1, "older"), (9, "newer")])
+def test_targets_of_another_time_are_refused(rig: Rig, found_at: int, word: str) -> None:
+    good = FocusTarget(id="mug", roi=roi(10, 20, 30, 40))
+    rig.focus(FocusTargetArray(header=header(found_at), targets=[good]))
+    rig.send("image", image(5))
+    assert rig.answer(5, "targets_3d").targets == []
+    heard_sentence(rig, f"targets are 4.00 s {word} than the image, more than max_target_age = 0.5 s")
+    rig.focus(FocusTargetArray(header=header(6), targets=[good]))
+    assert_recovers(rig, 6)
+    assert len(rig.answer(6, "targets_3d").targets) == 1
+
+
+def test_a_box_has_no_stamp_and_stays(rig: Rig) -> None:
+    rig.focus(roi(10, 20, 30, 40))
+    for seconds in (1, 1000):
+        rig.send("image", image(seconds))
+        assert len(rig.answer(seconds, "targets_3d").targets) == 1
+
+
+@pytest.mark.parametrize(
+    ("hint", "sentence"),
+    [
+        (depth_hint(1, width=20, height=10), "depth_hint is 20 x 10, the image 112 x 84"),
+        (image(1), "depth_hint has encoding 'rgb8'"),
+    ],
+)
+def test_bad_depth_hint_leaves_relative_depth_alone(paired: Rig, hint: Image, sentence: str) -> None:
+    for topic, msg in {"camera_info": camera_info(1), "depth_hint": hint, "image": image(1)}.items():
+        paired.send(topic, msg)
+    paired.answer(1)
+    heard_sentence(paired, sentence)
+    for topic, msg in {"camera_info": camera_info(2), "depth_hint": depth_hint(2), "image": image(2)}.items():
+        paired.send(topic, msg)
+    paired.answer(2, "depth/image_rect")
+    assert len(paired.received["depth/image_rect"]) == 1
+
+
+def test_16UC1_hint_is_in_millimetres(paired: Rig) -> None:
+    millimetres = (pixels(depth_hint(1)) * 1000).astype(np.uint16)
+    for topic, msg in {"camera_info": camera_info(1), "image": image(1)}.items():
+        paired.send(topic, msg)
+    paired.send("depth_hint", to_image(millimetres, "16UC1", header(1)))
+    depth = pixels(paired.answer(1, "depth/image_rect"))
+    assert np.median(np.abs(depth * 1000 / millimetres - 1)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("failure", "sentence"),
+    [
+        (EngineError("input 'image' does not fit"), "input 'image' does not fit"),
+        (MemoryError("no room"), "MemoryError while answering an image: no room"),
+    ],
+)
+def test_a_failing_network_is_an_error_until_the_next_answer(rig: Rig, failure: Exception, sentence: str) -> None:
+    rig.engine.failure = failure
+    rig.send("image", image(1))
+    heard_sentence(rig, sentence, DiagnosticStatus.ERROR)
+    assert_recovers(rig, 2)
+
+
+def test_a_sentence_is_logged_once_while_it_lasts(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    for seconds in (5, 6, 7):
+        rig.focus(FocusTargetArray(header=header(1), targets=[FocusTarget(id="mug", roi=roi(10, 20, 30, 40))]))
+        rig.send("image", image(seconds))
+        rig.answer(seconds)
+    heard_sentence(rig, "targets are 6.00 s older")
+    assert capfd.readouterr().err.count("s older than the image") == 1
+
+
+def lacking_model(folder: Path) -> Path:
+    (folder / "config.json").write_text(json.dumps(config()))
+    (folder / "focus.onnx").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lacking_model, "files.plain names plain.onnx, which is not in the folder"),
+        (lambda folder: folder, "has no config.json"),
+        (lambda folder: folder / "nowhere", "nowhere does not exist"),
+    ],
+)
+def test_a_bad_model_folder_fails_to_configure_in_one_sentence(
+    make_rig: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], make: Any, sentence: str
+) -> None:
+    rig = make_rig(open_pipeline, model_dir=str(make(tmp_path)))
+    assert not rig.transition(Transition.TRANSITION_CONFIGURE)
+    heard_sentence(rig, sentence, DiagnosticStatus.ERROR)
+    assert capfd.readouterr().err.count(sentence) == 1
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_after_a_failure_another_model_can_be_configured(make_rig: Any) -> None:
+    from tests.ros.harness import fake_pipeline
+
+    def make_pipeline(parameters: Any) -> Any:
+        if parameters.model_dir != "good":
+            raise ValueError(f"no model {parameters.model_dir}")
+        return fake_pipeline(rig.engine)
+
+    rig = make_rig(make_pipeline, model_dir="bad")
+    assert not rig.transition(Transition.TRANSITION_CONFIGURE)
+    rig.node.set_parameters([Parameter("model_dir", value="good")])
+    rig.start()
+    assert_recovers(rig, 1)

@@ -1,0 +1,145 @@
+"""The node's life: transitions, services, quality of service, status, the end of the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+
+from focusdepth_ros import qos
+from focusdepth_ros.image_msgs import pixels
+from tests.ros.harness import RELATIVE, TIMEOUT_S, Rig, image, roi
+
+
+def test_transitions_do_not_wait_for_an_inference(rig: Rig) -> None:
+    rig.engine.gate.clear()
+    rig.send("image", image(1))
+    rig.spin_until(rig.engine.started.is_set, "the inference")
+    before = time.monotonic()
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    assert rig.transition(Transition.TRANSITION_CLEANUP)
+    assert time.monotonic() - before < TIMEOUT_S / 2  # the gate is still closed
+    rig.engine.gate.set()
+    rig.start(RELATIVE)
+    rig.send("image", image(2))
+    rig.answer(2)
+    assert 1 not in [msg.header.stamp.sec for msg in rig.received[RELATIVE]]
+
+
+def test_deactivated_it_does_not_answer_and_keeps_its_target(rig: Rig) -> None:
+    rig.focus(roi(10, 20, 30, 40))
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    rig.spin_until(lambda: rig.said() == "inactive", "inactive")
+    rig.spin_until(lambda: not rig.probe.count_subscribers("image"), "no subscription to image")
+    assert rig.transition(Transition.TRANSITION_ACTIVATE)
+    rig.spin_until(rig.inputs_matched, "matched inputs")
+    rig.send("image", image(2))
+    assert pixels(rig.answer(2, "target_mask")).max() == 1
+    assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
+
+
+def test_cleanup_forgets_the_target(rig: Rig) -> None:
+    rig.focus(roi(10, 20, 30, 40))
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    assert rig.transition(Transition.TRANSITION_CLEANUP)
+    rig.spin_until(lambda: rig.said() == "unconfigured", "unconfigured")
+    rig.start("target_mask")
+    rig.send("image", image(1))
+    assert pixels(rig.answer(1, "target_mask")).max() == 0
+
+
+def test_shutdown_from_active(rig: Rig) -> None:
+    assert rig.transition(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    rig.spin_until(lambda: rig.said() == "shut down", "shut down")
+
+
+def test_clear_targets(rig: Rig) -> None:
+    rig.focus(roi(10, 20, 30, 40))
+    assert rig.call(Trigger, "clear_targets", Trigger.Request()).success
+    rig.send("image", image(1))
+    assert pixels(rig.answer(1, "target_mask")).max() == 0
+
+
+def test_enable(rig: Rig) -> None:
+    assert rig.call(SetBool, "enable", SetBool.Request(data=False)).success
+    rig.send("image", image(1))
+    rig.spin_until(lambda: rig.said() == "disabled by ~/enable", "disabled")
+    assert rig.call(SetBool, "enable", SetBool.Request(data=True)).success
+    rig.send("image", image(2))
+    rig.answer(2)
+    assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
+
+
+def test_an_incompatible_subscriber_is_named_in_the_status(rig: Rig) -> None:
+    rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", lambda msg: None, qos.stream(1, "reliable"))
+    rig.spin_until(lambda: "a subscriber of /focus_node/relative_depth/image gets nothing" in rig.said(), "the sentence")
+    assert "reliability" in rig.said()
+
+
+def test_an_incompatible_camera_is_named_in_the_status(make_rig: Any) -> None:
+    rig = make_rig(qos__reliability="reliable")
+    rig.probe.create_publisher(Image, "image", qos.stream(1))
+    rig.start()
+    rig.spin_until(lambda: "nothing comes from a publisher of /image" in rig.said(), "the sentence")
+
+
+def test_qos_can_be_overridden_per_topic(make_rig: Any) -> None:
+    name = f"qos_overrides./focus_node/{RELATIVE}.publisher.reliability"
+    rig = make_rig(**{name: "reliable"})
+    rig.start("target_mask")
+    got: list[Image] = []
+    rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", got.append, qos.stream(1, "reliable"))
+    rig.spin_until(lambda: rig.node.count_subscribers(f"/focus_node/{RELATIVE}"), "the subscriber")
+    rig.send("image", image(1))
+    rig.spin_until(lambda: got, "an answer by reliable transport")
+
+
+def test_status_and_diagnostics_tell_what_runs(rig: Rig) -> None:
+    arrays: list[DiagnosticArray] = []
+    rig.probe.create_subscription(DiagnosticArray, "/diagnostics", arrays.append, 10)
+    rig.send("image", image(1))
+    rig.answer(1)
+    rig.spin_until(lambda: arrays and rig.value("answered") == "1", "the first count")
+    assert rig.said() == "answering /image"
+    assert (rig.value("model"), rig.value("license"), rig.value("backend")) == ("fake", "none", "auto")
+    assert (rig.value("dropped"), rig.value("refused"), rig.value("scale_source")) == ("0", "0", "none")
+    assert float(rig.value("latency_ms")) > 0
+    assert arrays[-1].status[0].name == "focus_node: depth"
+    assert arrays[-1].header.stamp.sec > 0
+
+
+def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from focusdepth_ros import answering
+
+    monkeypatch.setattr(answering, "QUIET_S", 0.1)
+    rig = make_rig()
+    rig.start()
+    rig.spin_until(lambda: rig.said().startswith("waiting for images on /image: none has come"), "the sentence")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_process_ends_cleanly_on_a_signal(stop: signal.Signals) -> None:
+    command = [sys.executable, "-m", "focusdepth_ros.focus_node", "--ros-args", "--log-level", "focus_node:=debug"]
+    node = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
+    try:
+        assert node.stderr is not None
+        line = next(line for line in node.stderr if "ready" in line)
+        node.send_signal(stop)
+        _, rest = node.communicate(timeout=TIMEOUT_S)
+    finally:
+        node.kill()
+    assert "focus_node" in line
+    assert node.returncode == 0
+    assert "Traceback" not in rest

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import array
+import sys
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("sensor_msgs.msg", reason="needs the ROS messages")
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from focusdepth_ros import image_msgs
+from focusdepth_ros.image_msgs import LAYOUTS, pixels, to_image, to_metres, to_rgb
+
+
+def message(values: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
+    """Rows of ``values`` with ``padding`` bytes of rubbish after each."""
+    height, width = values.shape[:2]
+    values = values.astype(values.dtype.newbyteorder(">" if big_endian else "<"))
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=137)
+    msg = Image(height=height, width=width, encoding=encoding, step=rows.shape[1], is_bigendian=big_endian)
+    msg.data = array.array("B", rows.tobytes())
+    return msg
+
+
+@given(
+    encoding=st.sampled_from(sorted(LAYOUTS)),
+    width=st.integers(1, 9),
+    height=st.integers(1, 7),
+    padding=st.integers(0, 5),
+    big_endian=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_pixels_are_what_was_written(
+    encoding: str, width: int, height: int, padding: int, big_endian: bool, seed: int
+) -> None:
+    layout = LAYOUTS[encoding]
+    shape = (height, width) if layout.channels == 1 else (height, width, layout.channels)
+    values = np.random.default_rng(seed).integers(0, 2**8, shape).astype(layout.dtype)
+    got = pixels(message(values, encoding, padding, big_endian))
+    np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8"])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_colour_encodings_become_rgb(encoding: str, padding: int) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    channels = rgb[..., ::-1] if encoding.startswith("bgr") else rgb
+    if encoding.endswith("a8"):
+        channels = np.concatenate([channels, np.full((5, 4, 1), 7, np.uint8)], axis=2)
+    np.testing.assert_array_equal(to_rgb(message(channels, encoding, padding)), rgb)
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_grey_encodings_become_rgb(big_endian: bool) -> None:
+    grey = np.array([[0, 128, 255]], np.uint8)
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(to_rgb(message(grey, "mono8")), expected)
+    np.testing.assert_array_equal(to_rgb(message(grey.astype(np.uint16) * 257, "mono16", 2, big_endian)), expected)
+
+
+def test_rgb8_and_32FC1_are_views_of_the_message() -> None:
+    msg = message(np.zeros((4, 5, 3), np.uint8), "rgb8")
+    msg.data[0] = 9
+    assert to_rgb(msg)[0, 0, 0] == 9
+    assert np.shares_memory(to_rgb(msg), np.frombuffer(msg.data, np.uint8))
+    hint = message(np.zeros((4, 5), np.float32), "32FC1")
+    assert np.shares_memory(to_metres(hint), np.frombuffer(hint.data, np.uint8))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_depth_in_metres(big_endian: bool) -> None:
+    millimetres = np.array([[0, 1500, 65535]], np.uint16)
+    np.testing.assert_allclose(to_metres(message(millimetres, "16UC1", 4, big_endian)), [[0, 1.5, 65.535]])
+    metres = np.array([[np.nan, 0, 1.25]], np.float32)
+    got = to_metres(message(metres, "32FC1", 4, big_endian))
+    np.testing.assert_array_equal(got, metres)
+    assert got.dtype == np.float32 and got.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"width": 0}, "image is empty: 0 x 4"),
+        ({"height": 0}, "image is empty: 5 x 0"),
+        ({"data": array.array("B")}, "image is empty: 5 x 4 with 0 bytes"),
+        ({"step": 14}, "image step 14 is too small: 5 pixels of rgb8 take 15 bytes"),
+        ({"step": 16}, "image has 60 bytes of data; step 16 times height 4 makes 64"),
+        ({"height": 5}, "image has 60 bytes of data; step 15 times height 5 makes 75"),
+        ({"encoding": "32FC1", "width": 3}, "image encoding '32FC1' has no colour"),
+        ({"encoding": "rgb9"}, "image encoding 'rgb9'"),
+    ],
+)
+def test_a_bad_image_is_refused_in_one_sentence(change: dict[str, object], sentence: str) -> None:
+    msg = message(np.zeros((4, 5, 3), np.uint8), "rgb8")
+    for name, value in change.items():
+        setattr(msg, name, value)
+    with pytest.raises(ValueError, match="^" + sentence):
+        to_rgb(msg)
+
+
+def test_colour_is_no_depth_hint() -> None:
+    with pytest.raises(ValueError, match="depth_hint has encoding 'rgb8'"):
+        to_metres(message(np.zeros((4, 5, 3), np.uint8), "rgb8"))
+
+
+def test_without_cv_bridge_the_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(ValueError, match="'bayer_rggb8' needs cv_bridge, which is not installed"):
+        to_rgb(message(np.zeros((4, 5), np.uint8), "bayer_rggb8"))
+
+
+def test_cv_bridge_takes_the_other_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = np.full((4, 5, 3), 3, np.uint8)
+    bridge = types.SimpleNamespace(imgmsg_to_cv2=lambda msg, encoding: rgb if encoding == "rgb8" else None)
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=lambda: bridge))
+    np.testing.assert_array_equal(to_rgb(message(np.zeros((4, 5), np.uint8), "bayer_rggb8")), rgb)
+
+
+@pytest.mark.parametrize("encoding", sorted(LAYOUTS))
+def test_written_images_read_back(encoding: str) -> None:
+    layout = LAYOUTS[encoding]
+    shape = (3, 4) if layout.channels == 1 else (3, 4, layout.channels)
+    values = np.random.default_rng(0).integers(0, 256, shape).astype(layout.dtype)
+    header = Header(frame_id="camera")
+    msg = to_image(values[:, ::-1], encoding, header)  # not contiguous
+    assert (msg.header, msg.height, msg.width, msg.encoding) == (header, 3, 4, encoding)
+    assert msg.step == 4 * layout.pixel_bytes
+    assert len(msg.data) == 3 * msg.step
+    np.testing.assert_array_equal(pixels(msg), values[:, ::-1])
+
+
+def test_every_colour_encoding_has_a_conversion() -> None:
+    assert {"rgb8", *image_msgs.TO_RGB} == set(LAYOUTS) - {"16UC1", "32FC1"}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
+
+import rclpy
+import yaml
+from lifecycle_msgs.msg import Transition
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from focusdepth_ros.parameters import Parameters, ParameterStore, ros_name
+
+CONFIG = Path(__file__).parents[2] / "config" / "focus.yaml"
+NAMES = {ros_name(spec): spec for spec in fields(Parameters)}
+
+
+@pytest.fixture
+def node(ros: None) -> Iterator[Node]:
+    node = rclpy.create_node("store")
+    yield node
+    node.destroy_node()
+
+
+def set_parameter(node: Node, name: str, value: Any) -> tuple[bool, str]:
+    (result,) = node.set_parameters([Parameter(name, value=value)])
+    return result.successful, result.reason
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_is_described(node: Node, name: str) -> None:
+    ParameterStore(node, is_unconfigured=lambda: True)
+    descriptor = node.describe_parameter(name)
+    assert len(descriptor.description) > 20 and descriptor.description.endswith(".")
+    assert node.get_parameter(name).value == NAMES[name].default
+
+
+@pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["limits"]])
+def test_values_beyond_the_range_are_refused(node: Node, name: str) -> None:
+    store = ParameterStore(node, is_unconfigured=lambda: True)
+    spec = NAMES[name]
+    low, high = spec.metadata["limits"]
+    kind = type(spec.default)
+    for value in (kind(low), kind(high)):
+        assert set_parameter(node, name, value) == (True, "")
+        assert getattr(store.current, spec.name) == value
+    for value in (kind(low - 1), kind(high + 1)):
+        successful, reason = set_parameter(node, name, value)
+        assert not successful and name in reason
+    assert getattr(store.current, spec.name) == kind(high)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_of_another_type_are_refused(node: Node, name: str) -> None:
+    ParameterStore(node, is_unconfigured=lambda: True)
+    successful, reason = set_parameter(node, name, [1, 2])
+    assert not successful and reason
+
+
+@pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["choices"]])
+def test_only_known_choices_are_taken(node: Node, name: str) -> None:
+    store = ParameterStore(node, is_unconfigured=lambda: True)
+    spec = NAMES[name]
+    for choice in spec.metadata["choices"]:
+        assert set_parameter(node, name, choice) == (True, "")
+        assert getattr(store.current, spec.name) == choice
+    successful, reason = set_parameter(node, name, "fast")
+    assert not successful
+    assert reason == f"{name} = 'fast' is unknown; use one of {', '.join(spec.metadata['choices'])}"
+
+
+def test_a_bad_choice_at_the_start_is_refused(ros: None) -> None:
+    overrides = [Parameter("qos.reliability", value="sometimes")]
+    node = rclpy.create_node("store", parameter_overrides=overrides)
+    with pytest.raises(ValueError, match=r"qos\.reliability = 'sometimes' is unknown"):
+        ParameterStore(node, is_unconfigured=lambda: True)
+    node.destroy_node()
+
+
+def test_what_configure_reads_is_fixed_until_cleanup(make_rig: Any) -> None:
+    rig = make_rig()
+    fixed = [name for name, spec in NAMES.items() if spec.metadata["unconfigured_only"]]
+    assert {"model_dir", "backend"} <= set(fixed)
+    rig.start()
+    for name in fixed:
+        successful, reason = set_parameter(rig.node, name, NAMES[name].default)
+        assert (successful, reason) == (False, f"{name} is read by configure: clean the node up before setting it")
+    assert set_parameter(rig.node, "max_target_age", 2.0)[0]
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    assert rig.transition(Transition.TRANSITION_CLEANUP)
+    for name in fixed:
+        assert set_parameter(rig.node, name, NAMES[name].default)[0]
+
+
+def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
+    shipped = yaml.safe_load(CONFIG.read_text())["/**/focus_node"]["ros__parameters"]
+    flat: dict[str, Any] = {}
+    for name, value in shipped.items():
+        flat.update({f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value})
+    assert flat == {name: spec.default for name, spec in NAMES.items()}
