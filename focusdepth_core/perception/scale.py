@@ -14,7 +14,9 @@ from focusdepth_core.perception.result import Scale, Space
 MIN_POINTS = 20
 MAX_POINTS = 4096  # enough for two parameters; more would only cost time
 EDGE_KERNEL = np.ones((7, 7), np.uint8)  # 3 px on both sides of a mask's edge, where sensor and network mix surfaces
-NARROW_RANGE = 1.2  # far / near of the sensor's points below which they do not tell scale and shift apart
+# Far / near (95 and 5 % of the inliers) below which a free shift does more harm than one of 0: measured with 2 % noise
+# of the network, 20 % outliers and a true shift of -0.05 / m.
+NARROW_RANGE = 1.3
 HUBER = 1.345  # of the robust deviation: 95 % efficiency for Gaussian errors
 INLIER = 2.5  # robust deviations
 MAD_TO_SIGMA = 1.4826
@@ -43,8 +45,10 @@ class ScaleFitter:
         if x.size < MIN_POINTS:
             return None
         y = 1 / z if space is Space.AFFINE_DISPARITY else z
-        near, far = np.quantile(z, (0.05, 0.95))
-        scale, shift, inliers = _robust_line(x, y, self._shift if far < NARROW_RANGE * near else None)
+        scale, shift, inliers = _robust_line(x, y, None)
+        near, far = np.quantile(z[inliers], (0.05, 0.95))
+        if far < NARROW_RANGE * near:
+            scale, shift, inliers = _robust_line(x, y, self._shift)
         if not scale > 0:
             return None
         self._shift = shift

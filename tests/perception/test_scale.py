@@ -93,6 +93,8 @@ def test_a_narrow_range_keeps_the_shift_of_the_last_full_fit() -> None:
     again = fitter.fit(raw, narrow * 1.02, Space.AFFINE_DISPARITY)
     assert again.shift == pytest.approx(SHIFT, rel=1e-4)
     middle = narrow > 0
+    outlier = middle & (np.random.default_rng(3).random(SHAPE) < 0.2)
+    assert fitter.fit(raw, np.where(outlier, 2 * narrow, narrow), Space.AFFINE_DISPARITY).shift == again.shift
     np.testing.assert_allclose(again.to_metres(raw)[middle], 1.02 * z[middle], rtol=5e-3)
 
 
