@@ -10,6 +10,7 @@ import numpy as np
 from focusdepth_core.sim.arm import MAX_OPENING, random_angles
 from focusdepth_core.sim.scene import Scene, SceneObject
 
+ATTEMPTS = 5  # deep overlaps make the physics diverge about once in 200 arrangements
 PARKED_Z = -30.0  # m; objects that an arrangement leaves out
 
 
@@ -31,12 +32,23 @@ LEVELS: dict[str, Clutter] = {
 LEVEL_WEIGHTS = (0.15, 0.35, 0.3, 0.2)
 HELD_SHARE = 0.5  # of the arrangements with an arm
 
+mujoco.set_mju_user_warning(lambda message: None)  # or MuJoCo writes a log file into the working folder
+
 
 def arrange(scene: Scene, level: str | None = None) -> list[int]:
     """Place objects, arm and lights anew and let the objects settle.
 
-    Returns the indices of the objects that are shown. ``level``: a key of LEVELS, or None for a random one.
+    Returns the indices of the objects that are shown. ``level``: a key of LEVELS, or None for a random one. Raises
+    ``RuntimeError`` in the very unlikely case that the physics diverges again and again.
     """
+    for _ in range(ATTEMPTS):
+        shown = _arrange_once(scene, level)
+        if not scene.data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
+            return shown
+    raise RuntimeError(f"the physics of the scene diverged {ATTEMPTS} times; take another seed")
+
+
+def _arrange_once(scene: Scene, level: str | None) -> list[int]:
     rng = scene.rng
     clutter = LEVELS[str(rng.choice(list(LEVELS), p=LEVEL_WEIGHTS)) if level is None else level]
     mujoco.mj_resetData(scene.model, scene.data)

@@ -6,12 +6,6 @@ ids agree with ray casting to 1e-5 m (tested).
 
 from __future__ import annotations
 
-import os
-import sys
-
-if sys.platform == "linux":
-    os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is imported; the default needs a screen
-
 import mujoco
 import numpy as np
 
