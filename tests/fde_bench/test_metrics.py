@@ -43,7 +43,7 @@ def test_regions_by_hand() -> None:
     z[MASK] = 2.2  # AbsRel 0.1
     z[0, :40] = 3  # AbsRel 0.5, beyond delta_1; 40 px of the background outside the band
     pair = evaluate_pair(z, Space.METRIC, gt, MASK, max_depth_m=10)
-    band = (20 + 20) * (30 + 20) - 0  # the mask, 20 x 30, grown by 10 on each side; its inside shrinks to nothing
+    band = (20 + 20) * (30 + 20)  # the mask, 20 x 30, grown by 10 on each side; its inside shrinks to nothing
     background = 60 * 80 - 600
     regions = pair.regions
     assert {name: r.pixels for name, r in regions.items()} == {
@@ -94,6 +94,7 @@ def test_invalid_ground_truth_counts_nowhere() -> None:
         raw[row, col] = 50
     pair = evaluate_pair(raw, Space.AFFINE_DISPARITY, gt, MASK, max_depth_m=5)
     assert pair.regions["foreground"].pixels == 598
+    assert pair.regions["band"].pixels == 2000 - 2
     assert pair.regions["background"].pixels == 4200 - 3
     assert pair.regions["global"].absrel < 1e-5
 

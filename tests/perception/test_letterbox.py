@@ -98,10 +98,10 @@ def test_image_is_normalised_and_padded_with_the_mean() -> None:
 
 def test_shrinking_averages_the_pixels() -> None:
     rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (336, 448, 3), np.uint8)
-    mean_of_4 = rgb.reshape(168, 2, 224, 2, 3).mean((1, 3))
-    expected = ((mean_of_4 / 255 - MEAN) / STD).transpose(2, 0, 1)
-    np.testing.assert_allclose(letterbox(448, 336).image(rgb)[0], expected, atol=0.5 / 255 / min(STD) + 1e-5)
+    rgb = rng.integers(0, 256, (504, 672, 3), np.uint8)
+    mean_of_9 = rgb.reshape(168, 3, 224, 3, 3).mean((1, 3))
+    expected = ((mean_of_9 / 255 - MEAN) / STD).transpose(2, 0, 1)
+    np.testing.assert_allclose(letterbox(672, 504).image(rgb)[0], expected, atol=0.5 / 255 / min(STD) + 1e-5)
 
 
 def test_views_give_what_copies_give() -> None:

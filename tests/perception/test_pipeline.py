@@ -107,6 +107,13 @@ def test_depth_hint_gives_metres() -> None:
     np.testing.assert_allclose(result.depth_m()[:15], truth[:15], rtol=1e-3)
 
 
+def test_depth_hint_at_the_edge_of_a_target_is_not_used() -> None:
+    hint = np.zeros((84, 112), np.float32)
+    hint[48:52, 22:58] = np.linspace(2, 1, 4)[:, None]  # along the lower edge of the box
+    assert pipeline().process(frame(), [], hint).scale is not None
+    assert pipeline().process(frame(), [Target("t", BOX)], hint).scale is None
+
+
 def test_depth_hint_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"depth_hint has shape \(48, 64\), the frame \(84, 112\)"):
         pipeline().process(frame(), [], np.zeros((48, 64), np.float32))

@@ -67,7 +67,8 @@ def test_samples_that_the_network_blurred_over_the_edge_are_left_out() -> None:
 
 def test_a_thin_target_keeps_its_own_depth() -> None:
     maps = logits((20, 16, 40, 32), (50, 10, 51, 40))
-    maps[0, 20:21, 40:48] = 4  # a handle on a thick body
+    maps[0, 20, 40:48] = 1  # a handle on a thick body, like the second target about 1.4 samples thick
+    maps[1][maps[1] > 0] = 1
     depth = np.full((168, 224), 1, np.float32)
     handle = (slice(70, 74), slice(150, 166))
     for logit in maps:
@@ -79,6 +80,19 @@ def test_a_thin_target_keeps_its_own_depth() -> None:
     on_handle = masks[0] & (np.arange(640) > 432) & (np.arange(640) < 468)
     assert on_handle.any()
     assert (out[on_handle] == 2).all()
+
+
+def test_where_targets_overlap_the_larger_logit_wins() -> None:
+    maps = logits((10, 10, 40, 40), (20, 20, 50, 44))
+    maps[0][maps[0] > 0] = 8
+    first, second = (cv2.resize(m, (224, 168)) for m in maps)
+    depth = np.where((first > 0) & (first > second), 2, np.where(second > 0, 3, 1)).astype(np.float32)
+    out, masks = upsampled(depth, maps)
+    overlap = (slice(220, 380), slice(220, 380))  # well inside: it starts at 200 px and ends at 400 px
+    assert masks[0][overlap].all() and masks[1][overlap].all()
+    assert (out[overlap] == 2).all()
+    assert (out[masks[1] & ~masks[0]] == 3).all()
+    assert (out[~masks[0] & ~masks[1]] == 1).all()
 
 
 def test_without_an_edge_it_is_bilinear() -> None:
