@@ -23,24 +23,23 @@ def split_upsample(
     ``logits``: T,gh,gw mask logits over the input; ``frame_logits``: the same maps at the frame, each H,W. The largest
     positive logit says which target a pixel or a sample belongs to. Pixels of one target, and those of none, are
     interpolated from samples of the same kind alone, and of these the ones next to an edge give way to the nearest one
-    farther inside, unless the part is too thin to have one.
+    farther inside, unless the part is too thin to have one. A target so small that it has no sample keeps plain
+    bilinear values.
     """
-    height, width = depth.shape
-    used = np.ascontiguousarray(depth[: letterbox.height, : letterbox.width])
-    out = _resized(used, letterbox)
-    sample_labels = _labels([cv2.resize(m, (width, height)) for m in logits], depth.shape)[
-        : used.shape[0], : used.shape[1]
-    ]
+    used = np.s_[: letterbox.height, : letterbox.width]
+    depth, size = depth[used], depth.shape[::-1]
+    sample_labels = _labels([cv2.resize(logit, size)[used] for logit in logits], depth.shape)
+    out = _resized(depth, letterbox)
     labels = _labels(frame_logits, out.shape)
     for label in range(len(logits) + 1):
         samples = sample_labels == label
         if samples.any() and not samples.all():
-            np.copyto(out, _resized(_extended(used, samples), letterbox), where=labels == label)
+            np.copyto(out, _resized(_extended(depth, samples), letterbox), where=labels == label)
     return out
 
 
-def _resized(used: np.ndarray, letterbox: Letterbox) -> np.ndarray:
-    return cv2.resize(used, (letterbox.frame_width, letterbox.frame_height), interpolation=cv2.INTER_LINEAR)
+def _resized(depth: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    return cv2.resize(depth, (letterbox.frame_width, letterbox.frame_height), interpolation=cv2.INTER_LINEAR)
 
 
 def _labels(logits: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -93,6 +93,7 @@ def test_where_targets_overlap_the_larger_logit_wins() -> None:
     assert (out[overlap] == 2).all()
     assert (out[masks[1] & ~masks[0]] == 3).all()
     assert (out[~masks[0] & ~masks[1]] == 1).all()
+    assert np.isin(out, (1, 2, 3)).all()
 
 
 def test_without_an_edge_it_is_bilinear() -> None:
