@@ -7,9 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Optional
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
@@ -20,6 +18,7 @@ from focusdepth_ros.answering import Answering
 from focusdepth_ros.inputs import Inputs
 from focusdepth_ros.outputs import Outputs
 from focusdepth_ros.parameters import Parameters, ParameterStore
+from focusdepth_ros.process import run
 from focusdepth_ros.status import ERROR, Status
 
 PipelineFactory = Callable[[Parameters], Pipeline]
@@ -38,11 +37,12 @@ class FocusNode(LifecycleNode):
     configure opens the model and the publishers, activate the subscriptions; deactivate keeps model and targets.
     """
 
+    _answering: Optional[Answering] = None  # while configured; of the class, as a constructor that fails still destroys
+
     def __init__(self, make_pipeline: PipelineFactory = open_pipeline, **kwargs: Any) -> None:
         """``make_pipeline``: called by configure; whatever it raises is a failure to configure."""
         super().__init__("focus_node", **kwargs)
         self._make_pipeline = make_pipeline
-        self._answering: Optional[Answering] = None
         self._enabled = True
         self._store = ParameterStore(self, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
@@ -100,7 +100,7 @@ class FocusNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        answering = self._release()
+        answering = self._answering and self._release()
         if answering is not None and not answering.join(EXIT_S):
             self.get_logger().warning(f"an inference has not ended within {EXIT_S:g} s; leaving it behind")
         super().destroy_node()
@@ -137,17 +137,7 @@ class FocusNode(LifecycleNode):
 
 
 def main(args: Optional[list[str]] = None) -> int:
-    rclpy.init(args=args)
-    node = FocusNode()
-    node.get_logger().info("ready to be configured")
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return run(FocusNode, args)
 
 
 if __name__ == "__main__":

@@ -95,13 +95,15 @@ class Status:
             values=[KeyValue(key=key, value=value) for key, value in {**self._values, "state": self._state}.items()],
         )
 
-    def _publish(self) -> None:
-        self._publisher.publish(self._message())
+    def _publish(self) -> DiagnosticStatus:
+        message = self._message()
+        if self._node.context.ok():  # the worker may outlive the context at the end of the process
+            self._publisher.publish(message)
+        return message
 
     def _publish_all(self) -> None:
         with self._lock:
-            message = self._message()
-            self._publisher.publish(message)
+            message = self._publish()
         array = DiagnosticArray(status=[message])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(array)

@@ -35,8 +35,8 @@ def make_rig(ros: None) -> Iterator[Callable[..., Any]]:
         return rigs[-1]
 
     yield make
-    for rig in rigs:
-        rig.close()
+    while rigs:
+        rigs.pop().close()
 
 
 @pytest.fixture

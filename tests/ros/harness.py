@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import defaultdict
@@ -134,6 +135,9 @@ class Rig:
         self.node.destroy_node()
         self._probe_executor.shutdown()
         self.probe.destroy_node()
+        # rclpy's lifecycle state machine holds its services until it is collected: a later client would find them.
+        del self.node, self.engine, self._executor
+        gc.collect()
 
     def spin_until(self, condition: Callable[[], Any], what: str = "") -> None:
         end = time.monotonic() + TIMEOUT_S

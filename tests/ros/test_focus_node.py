@@ -13,8 +13,10 @@ import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import GetState
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -130,16 +132,27 @@ def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_process_ends_cleanly_on_a_signal(stop: signal.Signals) -> None:
-    command = [sys.executable, "-m", "focusdepth_ros.focus_node", "--ros-args", "--log-level", "focus_node:=debug"]
-    node = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
+def test_the_process_ends_cleanly_on_a_signal(ros: None, stop: signal.Signals) -> None:
+    command = [sys.executable, "-m", "focusdepth_ros.focus_node"]
+    process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
+    probe = rclpy.create_node("probe")
     try:
-        assert node.stderr is not None
-        line = next(line for line in node.stderr if "ready" in line)
-        node.send_signal(stop)
-        _, rest = node.communicate(timeout=TIMEOUT_S)
+        client = probe.create_client(GetState, "focus_node/get_state")
+        assert client.wait_for_service(TIMEOUT_S)
+        future = client.call_async(GetState.Request())
+        rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)
+        process.send_signal(stop)
+        _, said = process.communicate(timeout=TIMEOUT_S)
     finally:
-        node.kill()
-    assert "focus_node" in line
-    assert node.returncode == 0
-    assert "Traceback" not in rest
+        process.kill()
+        probe.destroy_node()
+    assert future.result().current_state.label == "unconfigured"
+    assert (process.returncode, said) == (0, "")
+
+
+def test_a_bad_parameter_at_the_start_ends_the_process_in_one_sentence() -> None:
+    command = [sys.executable, "-m", "focusdepth_ros.focus_node", "--ros-args", "-p", "backend:=abacus"]
+    process = subprocess.run(command, env=os.environ, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert "backend = 'abacus' is unknown; use one of auto" in process.stderr
+    assert "Traceback" not in process.stderr

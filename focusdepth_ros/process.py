@@ -1,0 +1,36 @@
+"""A node as a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Optional
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+
+
+def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
+    """Spins the node until SIGINT or SIGTERM; the exit status: 0, or 1 for a parameter that the node does not take."""
+    rclpy.init(args=args)
+    node: Optional[Node] = None
+    try:
+        executor = SingleThreadedExecutor()
+        node = make_node()
+        executor.add_node(node)
+        executor.spin()
+    except KeyboardInterrupt:
+        pass
+    except (ParameterException, ValueError) as error:
+        get_logger("focusdepth_ros").fatal(str(error))
+        return 1
+    except Exception:
+        if rclpy.ok():  # else a signal has ended the context, and this is how what was being done found out
+            raise
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
