@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,11 +158,3 @@ def test_opened_from_a_folder_it_answers_as_the_same_network_in_numpy(tmp_path: 
         np.testing.assert_allclose(result.relative_depth, expected.relative_depth, atol=1e-5)
         for got, want in zip(result.targets, expected.targets):
             np.testing.assert_array_equal(got.mask, want.mask)
-
-
-def test_the_running_side_imports_numpy_and_opencv_only() -> None:
-    code = (
-        "import sys, focusdepth_core.perception.pipeline as p; "
-        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'onnx', 'scipy', 'rclpy') if m in sys.modules])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
