@@ -17,7 +17,8 @@ from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros.answering import Answering
 from focusdepth_ros.inputs import Inputs
 from focusdepth_ros.outputs import Outputs
-from focusdepth_ros.parameters import Parameters, ParameterStore
+from focusdepth_ros.parameter_store import ParameterStore
+from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.process import run
 from focusdepth_ros.status import ERROR, Status
 
@@ -44,7 +45,7 @@ class FocusNode(LifecycleNode):
         super().__init__("focus_node", **kwargs)
         self._make_pipeline = make_pipeline
         self._enabled = True
-        self._store = ParameterStore(self, is_unconfigured=lambda: self._answering is None)
+        self._store = ParameterStore(self, Parameters, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
         self._inputs = Inputs(self, self._status, self._on_image)
         self.create_service(Trigger, "~/clear_targets", self._on_clear_targets)
@@ -60,9 +61,7 @@ class FocusNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self._status.settle("configure")
         outputs = Outputs(self, self._status)
-        self._answering = Answering(
-            self, self._status, self._inputs, outputs, pipeline, lambda: self._store.current
-        )
+        self._answering = Answering(self, self._status, self._inputs, outputs, pipeline, lambda: self._store.current)
         self._answering.enabled = self._enabled
         model, backend = pipeline.model, self._store.current.backend
         self._status.values({"model": model.name, "license": model.license, "backend": backend})

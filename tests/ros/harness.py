@@ -165,8 +165,10 @@ class Rig:
             subscription = self.probe.create_subscription(OUTPUT_TYPES[topic], name, received.append, qos.stream(10))
             self._subscriptions.append(subscription)
         self.spin_until(
-            lambda: all(self.node.count_subscribers(f"/focus_node/{topic}") for topic in topics)
-            and all(self.probe.count_publishers(f"/focus_node/{topic}") for topic in topics),
+            lambda: (
+                all(self.node.count_subscribers(f"/focus_node/{topic}") for topic in topics)
+                and all(self.probe.count_publishers(f"/focus_node/{topic}") for topic in topics)
+            ),
             "matched outputs",
         )
 

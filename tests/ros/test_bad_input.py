@@ -42,7 +42,9 @@ def assert_recovers(rig: Rig, seconds: int) -> None:
 
 
 def heard_sentence(rig: Rig, sentence: str, level: bytes = DiagnosticStatus.WARN) -> None:
-    rig.spin_until(lambda: any(sentence in status.message and status.level == level for status in rig.statuses), sentence)
+    rig.spin_until(
+        lambda: any(sentence in status.message and status.level == level for status in rig.statuses), sentence
+    )
 
 
 @pytest.mark.parametrize(

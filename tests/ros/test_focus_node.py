@@ -86,7 +86,9 @@ def test_enable(rig: Rig) -> None:
 
 def test_an_incompatible_subscriber_is_named_in_the_status(rig: Rig) -> None:
     rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", lambda msg: None, qos.stream(1, "reliable"))
-    rig.spin_until(lambda: "a subscriber of /focus_node/relative_depth/image gets nothing" in rig.said(), "the sentence")
+    rig.spin_until(
+        lambda: "a subscriber of /focus_node/relative_depth/image gets nothing" in rig.said(), "the sentence"
+    )
     assert "reliability" in rig.said()
 
 
@@ -133,11 +135,11 @@ def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_the_process_ends_cleanly_on_a_signal(ros: None, stop: signal.Signals) -> None:
-    command = [sys.executable, "-m", "focusdepth_ros.focus_node"]
+    command = [sys.executable, "-m", "focusdepth_ros.focus_node", "--ros-args", "-r", "__ns:=/alone"]
     process = subprocess.Popen(command, env=os.environ, stderr=subprocess.PIPE, text=True)
     probe = rclpy.create_node("probe")
     try:
-        client = probe.create_client(GetState, "focus_node/get_state")
+        client = probe.create_client(GetState, "/alone/focus_node/get_state")
         assert client.wait_for_service(TIMEOUT_S)
         future = client.call_async(GetState.Request())
         rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)

@@ -15,7 +15,8 @@ from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from focusdepth_ros.parameters import Parameters, ParameterStore, ros_name
+from focusdepth_ros.parameter_store import ParameterStore, ros_name
+from focusdepth_ros.parameters import Parameters
 
 CONFIG = Path(__file__).parents[2] / "config" / "focus.yaml"
 NAMES = {ros_name(spec): spec for spec in fields(Parameters)}
@@ -35,7 +36,7 @@ def set_parameter(node: Node, name: str, value: Any) -> tuple[bool, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_described(node: Node, name: str) -> None:
-    ParameterStore(node, is_unconfigured=lambda: True)
+    ParameterStore(node, Parameters)
     descriptor = node.describe_parameter(name)
     assert len(descriptor.description) > 20 and descriptor.description.endswith(".")
     assert node.get_parameter(name).value == NAMES[name].default
@@ -43,7 +44,7 @@ def test_every_parameter_is_described(node: Node, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["limits"]])
 def test_values_beyond_the_range_are_refused(node: Node, name: str) -> None:
-    store = ParameterStore(node, is_unconfigured=lambda: True)
+    store = ParameterStore(node, Parameters)
     spec = NAMES[name]
     low, high = spec.metadata["limits"]
     kind = type(spec.default)
@@ -58,14 +59,14 @@ def test_values_beyond_the_range_are_refused(node: Node, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_of_another_type_are_refused(node: Node, name: str) -> None:
-    ParameterStore(node, is_unconfigured=lambda: True)
+    ParameterStore(node, Parameters)
     successful, reason = set_parameter(node, name, [1, 2])
     assert not successful and reason
 
 
 @pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["choices"]])
 def test_only_known_choices_are_taken(node: Node, name: str) -> None:
-    store = ParameterStore(node, is_unconfigured=lambda: True)
+    store = ParameterStore(node, Parameters)
     spec = NAMES[name]
     for choice in spec.metadata["choices"]:
         assert set_parameter(node, name, choice) == (True, "")
@@ -79,13 +80,13 @@ def test_a_bad_choice_at_the_start_is_refused(ros: None) -> None:
     overrides = [Parameter("qos.reliability", value="sometimes")]
     node = rclpy.create_node("store", parameter_overrides=overrides)
     with pytest.raises(ValueError, match=r"qos\.reliability = 'sometimes' is unknown"):
-        ParameterStore(node, is_unconfigured=lambda: True)
+        ParameterStore(node, Parameters)
     node.destroy_node()
 
 
 def test_what_configure_reads_is_fixed_until_cleanup(make_rig: Any) -> None:
     rig = make_rig()
-    fixed = [name for name, spec in NAMES.items() if spec.metadata["unconfigured_only"]]
+    fixed = [name for name, spec in NAMES.items() if spec.metadata["settable"] == "unconfigured"]
     assert {"model_dir", "backend"} <= set(fixed)
     rig.start()
     for name in fixed:
