@@ -13,7 +13,13 @@ CORE = ROOT / "focusdepth_core"
 
 ROS = {"rclpy", "focusdepth_ros", "ament_index_python", "launch", "launch_ros", "cv_bridge", "rcl_interfaces"}
 HEAVY = {"torch", "transformers", "mujoco", "onnxruntime", "tensorrt", "pycuda"}
-LEARNING_SIDE = ("focusdepth_core.model", "focusdepth_core.train", "focusdepth_core.losses")
+EXPORT = CORE / "engine" / "export.py"  # lives with the engines and writes what they read, with torch
+LEARNING_SIDE = (
+    "focusdepth_core.model",
+    "focusdepth_core.train",
+    "focusdepth_core.losses",
+    "focusdepth_core.engine.export",
+)
 
 # Imports the modules that are its arguments and prints the top-level names of all that got loaded.
 PRINT_LOADED = """
@@ -24,9 +30,13 @@ print(*{name.partition(".")[0] for name in sys.modules})
 """
 
 
-def modules(folder: Path) -> list[str]:
-    """Dotted names of all modules below a folder of the repository."""
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(folder.rglob("*.py"))]
+def files(room: str) -> list[Path]:
+    return [path for path in sorted((CORE / room).rglob("*.py")) if path != EXPORT]
+
+
+def modules(room: str) -> list[str]:
+    """Dotted names of all modules in a folder of focusdepth_core."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files(room)]
     return [name.removesuffix(".__init__") for name in names]
 
 
@@ -52,13 +62,13 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("room", ["perception", "engine"])
 def test_importing_the_running_side_loads_numpy_and_opencv_only(room: str) -> None:
-    loaded = loaded_by(modules(CORE / room))
+    loaded = loaded_by(modules(room))
     assert "numpy" in loaded
     assert not loaded & (HEAVY | ROS)
 
 
 def test_importing_the_simulator_loads_neither_torch_nor_ros() -> None:
-    loaded = loaded_by(modules(CORE / "sim"))
+    loaded = loaded_by(modules("sim"))
     assert "mujoco" in loaded
     assert not loaded & ({"torch", "transformers"} | ROS)
 
@@ -75,7 +85,7 @@ def test_core_never_imports_ros(path: Path) -> None:
 
 @pytest.mark.parametrize("room", ["perception", "engine"])
 def test_the_running_side_never_imports_the_learning_side(room: str) -> None:
-    for path in (CORE / room).rglob("*.py"):
+    for path in files(room):
         assert not [name for name in imports(path) if name.startswith(LEARNING_SIDE)], path
 
 
