@@ -46,7 +46,7 @@ def frames(ros: None) -> Iterator[Frames]:
         "seed": 950001,
         "width": WIDTH,
         "height": HEIGHT,
-        "rate": RATE_HZ,
+        "rate": 10.0,
         "hint_density": 0.1,
         "hint_noise": 0.01,
     }
