@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-launch_pytest = pytest.importorskip("launch_pytest", reason="the launch tools come with a ROS distribution")
+pytest.importorskip("launch_pytest", reason="the launch tools come with a ROS distribution")
 pytest.importorskip("launch_ros", reason="the launch tools come with a ROS distribution")
 
+import launch_pytest
 import rclpy
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
