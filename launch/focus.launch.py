@@ -20,17 +20,10 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
+from focusdepth_ros import transport
 from launch import LaunchDescription
 
 CONFIG = os.path.join(get_package_share_directory("focusdepth_ros"), "config")
-IS_OLD_NAME = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE" if IS_OLD_NAME else "FASTDDS_DEFAULT_PROFILES_FILE"
-# Images come from the heap and stay there; else every message is fresh pages from the kernel. 32 MiB is glibc's limit.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-    "MALLOC_TOP_PAD_": "67108864",
-}
 REMAPPED = {
     "image": "Topic of the rectified camera image.",
     "camera_info": "Topic of its camera_info.",
@@ -42,7 +35,7 @@ ARGUMENTS = {
     "params_file": (os.path.join(CONFIG, "focus.yaml"), "Parameters of the node."),
     "autostart": ("true", "Whether to configure and activate the node."),
     "transport_profile": (
-        os.environ.get(PROFILE_VARIABLE, os.path.join(CONFIG, "fastdds_shm.xml")),
+        transport.profile(),
         "Fast DDS profile; the one shipped carries large images by shared memory if the camera's process has it too.",
     ),
 }
@@ -61,12 +54,12 @@ def generate_launch_description() -> LaunchDescription:
             {"model_dir": ParameterValue(LaunchConfiguration("model_dir"), value_type=str)},
         ],
         remappings=[(topic, LaunchConfiguration(topic)) for topic in REMAPPED],
-        additional_env=ALLOCATOR,
+        additional_env=transport.ALLOCATOR,
     )
     return LaunchDescription(
         [
             *(DeclareLaunchArgument(name, default_value=v, description=text) for name, (v, text) in arguments.items()),
-            SetEnvironmentVariable(PROFILE_VARIABLE, LaunchConfiguration("transport_profile")),
+            SetEnvironmentVariable(transport.profile_variable(), LaunchConfiguration("transport_profile")),
             *autostart(node),
             node,
         ]

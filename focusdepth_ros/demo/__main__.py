@@ -1,0 +1,5 @@
+import sys
+
+from focusdepth_ros.demo import main
+
+sys.exit(main())
