@@ -16,7 +16,6 @@ import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from focusdepth_core.engine.base import EngineError
@@ -26,6 +25,7 @@ from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
 from focusdepth_ros import transport
 from focusdepth_ros.demo.contact_sheet import contact_sheet
+from focusdepth_ros.demo.counter import Counter
 from focusdepth_ros.demo.director import FOCUS, DemoFailed, Director
 from focusdepth_ros.demo.processes import NodeDied, Nodes
 from focusdepth_ros.demo.recording import Recording
@@ -89,16 +89,15 @@ def _play(args: argparse.Namespace, console: Console) -> None:
     recording = _record(args, rate, console)
     if not recording.answered:
         raise DemoFailed("no image was answered")
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("comparing with the truth", total=len(recording.answered))
-        scored = score(recording.answered, pipeline, lambda: progress.advance(task))
+    with Counter(console, "compared with the truth", len(recording.answered)) as counter:
+        scored = score(recording.answered, pipeline, counter.show)
     if not scored:
         raise DemoFailed("no answered image shows its target; take another --seed")
     settings = {"seed": args.seed, "rate_hz": round(rate, 2), "model": pipeline.model.name}
     result = figures(recording, scored, settings)
     _write_results(args.out, result, scored)
-    _print_table(result, console)
-    console.print(f"{args.out / 'contact_sheet.png'} and {args.out / 'metrics.json'} are written")
+    _print_tables(result, console)
+    console.print(f"{args.out / 'contact_sheet.png'} and {args.out / 'metrics.json'} are written", soft_wrap=True)
 
 
 def _inference_s(pipeline: Pipeline) -> float:
@@ -136,18 +135,17 @@ def _direct(director: Director, frames: int, console: Console) -> None:
     targets = director.choose_targets(WIDTH * HEIGHT, deadline)
     director.spin_until(lambda: director.recording.warm, deadline, "the first answer")
     recording, deadline = director.recording, time.monotonic() + RECORD_S
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("", total=frames)
+    with Counter(console, "answered", frames) as counter:
         director.begin()
         for part, target in enumerate(targets, start=1):
             console.print(f"target_box: {target.text}")
-            progress.update(task, description=target.text)
             director.focus(target)
             wanted = frames * part // len(targets)
 
             def enough(wanted: int = wanted) -> bool:
-                progress.update(task, completed=len(recording.answered))
-                return len(recording.answered) >= wanted
+                count = len(recording.answered)
+                counter.show(count)
+                return count >= wanted
 
             director.spin_until(enough, deadline, f"{wanted} answers")
 
@@ -165,12 +163,12 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(part, path)
 
 
-def _print_table(result: dict[str, Any], console: Console) -> None:
-    latency = result["latency_ms"]
-    console.print(
-        f"answered {result['answered']}, dropped {result['dropped']}, {result['fps']} images/s, "
-        f"latency p50 {latency['p50']}, p95 {latency['p95']}, p99 {latency['p99']} ms"
-    )
+def _print_tables(result: dict[str, Any], console: Console) -> None:
+    run = {key: result[key] for key in ("answered", "dropped", "fps")}
+    run.update({f"latency {key} ms": value for key, value in result["latency_ms"].items()})
+    table = Table(*run)
+    table.add_row(*(str(value) for value in run.values()))
+    console.print(table)
     table = Table("AbsRel, %", *REGIONS)
     for net, values in result["absrel"].items():
         table.add_row(net, *("-" if values[r] is None else f"{100 * values[r]:.2f}" for r in REGIONS))

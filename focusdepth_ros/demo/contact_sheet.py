@@ -9,26 +9,23 @@ import numpy as np
 
 from focusdepth_core.fde_bench.metrics import PairMetrics
 from focusdepth_core.perception.result import Scale
+from focusdepth_ros.demo.recording import Shot
 from focusdepth_ros.demo.scores import Scored
 from focusdepth_ros.demo.side_view import side_view
 from focusdepth_ros.drawing import PALETTE, draw_box, draw_outline, in_colour
 
-CELL = (280, 210)  # width, height, px
-GAP, HEAD, CAPTION = 10, 34, 24
-BAR = 62  # width of a colour bar with its numbers
-INK, PAPER = (30, 30, 30), (255, 255, 255)
+CELL = (300, 225)  # width, height, px
+GAP, HEAD, CAPTION = 10, 36, 26
+BAR = 66  # width of a colour bar with its numbers
+INK, PAPER, WINDOW = (30, 30, 30), (255, 255, 255), (235, 235, 235)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-ROWS_PER_TARGET = 3
+ROWS_PER_TARGET = 2
+CONTEXT = 2.4  # the depth is shown around the target, in a window this much larger than its box
+LEAST_WINDOW = 0.3  # of the image's width
 MAX_ERROR = 0.1  # AbsRel at which the error's colours end
-TITLES = (
-    "image and box",
-    "plain depth",
-    "focused depth",
-    "truth",
-    "plain error",
-    "focused error",
-    "target from the side",
-)
+TITLES = ("image, box, mask", "plain depth", "focused depth", "truth", "plain error", "focused error", "from the side")
+
+Window = tuple[slice, slice]  # rows, columns
 
 
 def contact_sheet(scored: Sequence[Scored]) -> np.ndarray:
@@ -36,7 +33,7 @@ def contact_sheet(scored: Sequence[Scored]) -> np.ndarray:
     rows = [_row(one) for one in chosen(scored)]
     head = np.full((HEAD, rows[0].shape[1], 3), PAPER, np.uint8)
     for title, x in zip(TITLES, _column_x()):
-        _write(head, title, x, HEAD - 12, 0.55)
+        _write(head, title, x, HEAD - 12, 0.6)
     return np.concatenate([head, *rows])
 
 
@@ -50,31 +47,44 @@ def chosen(scored: Sequence[Scored]) -> list[Scored]:
 
 
 def _row(one: Scored) -> np.ndarray:
-    shot, truth = one.shot, one.shot.truth_m
-    valid = truth > 0
-    low, high = np.quantile(truth[valid], (0.02, 0.98))
-    plain_m, focus_m = _metres(one.plain, one.plain_metrics, one), _metres(shot.relative_depth, one.focus_metrics, one)
-    shown_truth = np.where(valid, truth, np.nan)
-    cells = [_photo(one)]
-    cells += [_depth(depth, low, high) for depth in (plain_m, focus_m, shown_truth)]
-    cells += [_error(depth, shown_truth) for depth in (plain_m, focus_m)]
+    shot, window = one.shot, _window(one.shot)
+    truth = np.where(shot.truth_m > 0, shot.truth_m, np.nan)[window]
+    plain = _metres(one.plain, one.plain_metrics, one)[window]
+    focus = _metres(shot.relative_depth, one.focus_metrics, one)[window]
+    near, far = np.nanquantile(truth, (0.01, 0.99))
+    cells = [_photo(shot, window)]
+    cells += [_fit(in_colour(1 / depth, 1 / far, 1 / near)) for depth in (plain, focus, truth)]
+    cells += [_error(depth, truth) for depth in (plain, focus)]
+    cells += [side_view(shot, CELL)]
     captions = [
         shot.target.text if shot.target else "",
         _caption("target", one.plain_metrics, "foreground"),
         _caption("target", one.focus_metrics, "foreground"),
-        f"{low:.2f} to {high:.2f} m",
+        f"{near:.2f} to {far:.2f} m",
         _caption("band", one.plain_metrics, "band"),
         _caption("band", one.focus_metrics, "band"),
-        "grey: truth",
+        "depth in m; grey: truth",
     ]
     row = np.full((CELL[1] + CAPTION + GAP, _width(), 3), PAPER, np.uint8)
-    for cell, caption, x in zip([*cells, side_view(shot, CELL)], captions, _column_x()):
+    for cell, caption, x in zip(cells, captions, _column_x()):
         row[: CELL[1], x : x + CELL[0]] = cell
-        _write(row, caption, x, CELL[1] + 17, 0.48)
+        _write(row, caption, x, CELL[1] + 18, 0.5)
     depth_bar_x, error_bar_x = _bar_x()
-    _bar(row, depth_bar_x, cv2.COLORMAP_INFERNO, [(0.0, f"{high:.2f}"), (1.0, f"{low:.2f} m")])
-    _bar(row, error_bar_x, cv2.COLORMAP_VIRIDIS, [(0.0, "0"), (1.0, f"{100 * MAX_ERROR:.0f} %")])
+    middle = 2 / (1 / near + 1 / far)
+    _bar(row, depth_bar_x, cv2.COLORMAP_INFERNO, (f"{far:.2f}", f"{middle:.2f}", f"{near:.2f} m"))
+    _bar(row, error_bar_x, cv2.COLORMAP_VIRIDIS, ("0", f"{50 * MAX_ERROR:.0f}", f"{100 * MAX_ERROR:.0f} %"))
     return row
+
+
+def _window(shot: Shot) -> Window:
+    """Around the target, in the image's proportions and inside it."""
+    height, width = shot.true_mask.shape
+    x, y, w, h = cv2.boundingRect(shot.true_mask.view(np.uint8))
+    share = float(np.clip(CONTEXT * max(w / width, h / height), LEAST_WINDOW, 1))
+    columns, rows = round(share * width), round(share * height)
+    left = int(np.clip(x + w / 2 - columns / 2, 0, width - columns))
+    top = int(np.clip(y + h / 2 - rows / 2, 0, height - rows))
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def _column_x() -> list[int]:
@@ -101,19 +111,17 @@ def _metres(raw: np.ndarray, metrics: PairMetrics, one: Scored) -> np.ndarray:
     return Scale(fit.scale, fit.shift, one.space, "truth", residual=0.0, inliers=1.0).to_metres(raw)
 
 
-def _photo(one: Scored) -> np.ndarray:
-    image = one.shot.image.copy()
-    draw_outline(image, one.shot.answered_mask, PALETTE[1])
-    if one.shot.target is not None:
-        roi = one.shot.target.roi
+def _photo(shot: Shot, window: Window) -> np.ndarray:
+    """The whole image; the light frame is what the depths show."""
+    image = shot.image.copy()
+    rows, columns = window
+    draw_box(image, (columns.start, rows.start, columns.stop, rows.stop), WINDOW, 1)
+    draw_outline(image, shot.answered_mask, PALETTE[1])
+    if shot.target is not None:
+        roi = shot.target.roi
         box = (roi.x_offset, roi.y_offset, roi.x_offset + roi.width, roi.y_offset + roi.height)
         draw_box(image, box, PALETTE[0])
     return _fit(image)
-
-
-def _depth(depth_m: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Near is bright."""
-    return _fit(in_colour(-depth_m, -high, -low, cv2.COLORMAP_INFERNO))
 
 
 def _error(depth_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray:
@@ -121,25 +129,25 @@ def _error(depth_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray:
 
 
 def _caption(name: str, metrics: PairMetrics, region: str) -> str:
-    return f"AbsRel of the {name}: {100 * metrics.regions[region].absrel:.1f} %"
+    return f"AbsRel of the {name} {100 * metrics.regions[region].absrel:.1f} %"
 
 
 def _fit(rgb: np.ndarray) -> np.ndarray:
-    """In the cell's size, letterboxed on white."""
+    """In the cell's size, on white."""
     scale = min(CELL[0] / rgb.shape[1], CELL[1] / rgb.shape[0])
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=interpolation)[: CELL[1], : CELL[0]]
+    size = (round(scale * rgb.shape[1]), round(scale * rgb.shape[0]))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
     cell = np.full((CELL[1], CELL[0], 3), PAPER, np.uint8)
     cell[: small.shape[0], : small.shape[1]] = small
     return cell
 
 
-def _bar(row: np.ndarray, x: int, colormap: int, marks: Sequence[tuple[float, str]]) -> None:
-    """A vertical colour bar from 0 at the bottom to 1 at the top."""
+def _bar(row: np.ndarray, x: int, colormap: int, marks: Sequence[str]) -> None:
+    """A vertical colour bar; ``marks`` at equal distances from the bottom to the top."""
     ramp = np.linspace(1, 0, CELL[1], dtype=np.float32)[:, None]
     row[: CELL[1], x : x + 12] = in_colour(np.repeat(ramp, 12, axis=1), 0.0, 1.0, colormap)
-    for unit, text in marks:
-        _write(row, text, x + 15, round(12 + (1 - unit) * (CELL[1] - 14)), 0.4)
+    for y, mark in zip(np.linspace(CELL[1] - 2, 11, len(marks)), marks):
+        _write(row, mark, x + 16, round(y), 0.42)
 
 
 def _write(rgb: np.ndarray, text: str, x: int, y: int, size: float) -> None:

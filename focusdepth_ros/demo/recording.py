@@ -87,13 +87,18 @@ class Recording:
         return any(shot.answered_ns is not None for shot in self._shots.values())
 
     @property
-    def sent(self) -> list[Shot]:
+    def answered(self) -> list[Shot]:
         """Images since ``begin``, in the order of their stamps."""
+        return [shot for shot in self._counted() if shot.answered_ns is not None]
+
+    @property
+    def dropped(self) -> int:
+        """Images without an answer; those after the last answer may still get one and do not count."""
+        last = max((shot.stamp_ns for shot in self.answered), default=0)
+        return sum(shot.answered_ns is None and shot.stamp_ns < last for shot in self._counted())
+
+    def _counted(self) -> list[Shot]:
         begin = self._begin_ns
         if begin is None:
             return []
         return [self._shots[ns] for ns in sorted(self._shots) if ns >= begin and "image" in self._shots[ns].messages]
-
-    @property
-    def answered(self) -> list[Shot]:
-        return [shot for shot in self.sent if shot.answered_ns is not None]

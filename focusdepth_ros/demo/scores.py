@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from focusdepth_core import __version__
 from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
@@ -19,7 +20,7 @@ from focusdepth_core.perception.result import Space
 from focusdepth_ros.demo.recording import Recording, Shot
 
 REGIONS = ("foreground", "band", "global")
-PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "mujoco")
+PACKAGES = ("rclpy", "numpy", "onnxruntime", "opencv-python-headless", "mujoco")
 METHOD = {
     "latency_ms": "image stamp to the DDS source timestamp of ~/relative_depth/image, one clock; all answered images",
     "dropped": "images that the camera sent and that got no answer",
@@ -39,11 +40,11 @@ class Scored:
     plain_metrics: PairMetrics
 
 
-def score(shots: Sequence[Shot], pipeline: Pipeline, progress: Callable[[], None]) -> list[Scored]:
+def score(shots: Sequence[Shot], pipeline: Pipeline, progress: Callable[[int], None]) -> list[Scored]:
     """Runs the plain net on the images of the whole shots and compares both depths with the truth."""
     scored = []
-    for shot in shots:
-        progress()
+    for count, shot in enumerate(shots, start=1):
+        progress(count)
         if not shot.is_whole or not shot.true_mask.any():
             continue
         result = pipeline.process(Frame(shot.image), [])
@@ -68,7 +69,7 @@ def figures(recording: Recording, scored: Sequence[Scored], settings: dict[str, 
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
     return {
         "answered": len(answered),
-        "dropped": len(recording.sent) - len(answered),
+        "dropped": recording.dropped,
         "fps": _rounded((len(answered) - 1) / seconds) if seconds else None,
         "latency_ms": {"p50": _rounded(p50), "p95": _rounded(p95), "p99": _rounded(p99)},
         "absrel": {
@@ -85,8 +86,12 @@ def figures(recording: Recording, scored: Sequence[Scored], settings: dict[str, 
 
 def versions() -> dict[str, str]:
     """Of what is installed."""
-    found = {"python": platform.python_version(), "ros": os.environ.get("ROS_DISTRO") or _version("ros-rclpy")}
-    return {**found, **{package: _version(package) for package in PACKAGES}}
+    own = {"focusdepth_core": __version__, "python": platform.python_version()}
+    return {
+        **own,
+        "ros": os.environ.get("ROS_DISTRO", "from wheels"),
+        **{package: _version(package) for package in PACKAGES},
+    }
 
 
 def _absrel(metrics: Sequence[PairMetrics]) -> dict[str, Optional[float]]:
