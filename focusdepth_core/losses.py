@@ -38,7 +38,10 @@ def normalised(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def disparity_loss(
-    raw: torch.Tensor, depth_m: torch.Tensor, foreground: torch.Tensor | None = None, weights: RegionWeights | None = None
+    raw: torch.Tensor,
+    depth_m: torch.Tensor,
+    foreground: torch.Tensor | None = None,
+    weights: RegionWeights | None = None,
 ) -> torch.Tensor:
     """Affine-invariant L1 in disparity (B,H,W each); with ``foreground`` the region loss of FocusDepth.
 

@@ -57,7 +57,7 @@ def export(run: Path, out: Path, name: str) -> dict[str, float]:
     Raises ``ValueError`` if ONNX Runtime and torch disagree by more than TOLERANCE.
     """
     focus, plain = load_run(run, "stage2"), load_run(run, "baseline").geometry
-    geometry = focus.config.geometry
+    prompted, geometry = _OneImage(focus).eval(), focus.config.geometry
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -65,11 +65,12 @@ def export(run: Path, out: Path, name: str) -> dict[str, float]:
     image = torch.randn(1, 3, geometry.height, geometry.width)
     boxes = torch.tensor([[0.4, 0.5, 0.3, 0.4], [0.7, 0.6, 0.2, 0.2]])
     count = torch.export.Dim("targets", min=1, max=64)
-    _to_onnx(_OneImage(focus), {"image": image, "boxes": boxes}, {"image": None, "boxes": {0: count}}, part / "focus.onnx", ["depth", "mask_logits"])
+    both = {"image": image, "boxes": boxes}
+    _to_onnx(prompted, both, {"image": None, "boxes": {0: count}}, part / "focus.onnx", ["depth", "mask_logits"])
     _to_onnx(plain, {"image": image}, {"image": None}, part / "plain.onnx", ["depth"])
     save_file({k: v.half() for k, v in focus.state_dict().items()}, part / "focus.safetensors")
     save_file({k: v.half() for k, v in plain.state_dict().items()}, part / "plain.safetensors")
-    parity = _parity(_OneImage(focus), part / "focus.onnx", {"image": image, "boxes": boxes[:1]})
+    parity = _parity(prompted, part / "focus.onnx", {"image": image, "boxes": boxes[:1]})
     parity |= {f"plain_{k}": v for k, v in _parity(plain, part / "plain.onnx", {"image": image}).items()}
     (part / "config.json").write_text(json.dumps(_model_config(name, focus.config, parity), indent=1) + "\n")
     _replace(part, out)
@@ -117,7 +118,9 @@ def _parity(model: nn.Module, path: Path, inputs: dict[str, torch.Tensor]) -> di
     for (name, value), want in zip(got.items(), expected):
         result[name] = float(np.abs(value - want.numpy()).max() / want.std())
         if not result[name] <= TOLERANCE:
-            raise ValueError(f"{path.name}: output '{name}' differs from torch by {result[name]:.3g} standard deviations")
+            raise ValueError(
+                f"{path.name}: output '{name}' differs from torch by {result[name]:.3g} standard deviations"
+            )
     return result
 
 

@@ -27,7 +27,10 @@ class Batch:
 
 
 def batches(data: Packed, size: int, width: int, height: int, smallest_crop: float, seed: int) -> Iterator[Batch]:
-    """Endless batches of ``size`` images of ``width`` x ``height``, each a crop of at least ``smallest_crop`` a side."""
+    """Endless batches of ``size`` images of ``width`` x ``height``, each a random crop.
+
+    ``smallest_crop``: shortest side of a crop, as a share of the image's side.
+    """
     rng = np.random.default_rng(seed)
     usable = np.array([i for i, t in enumerate(data.targets) if t])
     while True:

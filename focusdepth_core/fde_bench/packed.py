@@ -58,7 +58,9 @@ def open_packed(split: Path, width: int, height: int) -> Packed:
 
 
 def _pack(split: Path, folder: Path, width: int, height: int) -> None:
-    scenes = [json.loads((p / SCENE_FILE).read_text()) for p in sorted(split.glob("[0-9]*")) if (p / SCENE_FILE).exists()]
+    scenes = [
+        json.loads((p / SCENE_FILE).read_text()) for p in sorted(split.glob("[0-9]*")) if (p / SCENE_FILE).exists()
+    ]
     if not scenes:
         raise FileNotFoundError(f"no scene in {split}; make some with python -m focusdepth_core.sim.generate")
     part = folder.with_name(f".{folder.name}.part")
@@ -74,18 +76,21 @@ def _pack(split: Path, folder: Path, width: int, height: int) -> None:
         stem, size = split / f"{seed:06d}" / frame["name"], (width, height)
         colour = cv2.imread(f"{stem}.jpg", cv2.IMREAD_COLOR)
         image[k] = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)[..., ::-1]
-        depth[k] = cv2.resize(cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST)
+        depth[k] = cv2.resize(
+            cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST
+        )
         ids[k] = cv2.resize(cv2.imread(f"{stem}_ids.png", cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST)
         meta["scenes"].append(seed)
-        meta["targets"].append(_usable(frame))
+        k = frame["intrinsics"]
+        unit = np.array([k["width"], k["height"]] * 2)
+        meta["targets"].append([t | {"box": (t["box"] / unit).tolist()} for t in usable_targets(frame)])
     for array in (image, depth, ids):
         array.flush()
     (part / "targets.json").write_text(json.dumps(meta))
     part.rename(folder)
 
 
-def _usable(frame: dict) -> list[dict]:
-    k = frame["intrinsics"]
-    size, area = [k["width"], k["height"]] * 2, k["width"] * k["height"]
-    good = [t for t in frame["targets"] if t["visible_fraction"] >= MIN_VISIBLE and t["area_px"] >= MIN_AREA * area]
-    return [{"id": t["id"], "category": t["category"], "box": [v / s for v, s in zip(t["box"], size)]} for t in good]
+def usable_targets(frame: dict) -> list[dict]:
+    """The targets of one frame of scene.json that are visible and large enough to be trained on or judged."""
+    area = MIN_AREA * frame["intrinsics"]["width"] * frame["intrinsics"]["height"]
+    return [t for t in frame["targets"] if t["visible_fraction"] >= MIN_VISIBLE and t["area_px"] >= area]

@@ -77,7 +77,11 @@ class MSSA(nn.Module):
             on_grid = to_grid(probability)
             raster = raster_boxes(boxes.flatten(0, 1), grid)
             priors = torch.cat([on_grid, raster], 1).unflatten(0, images).amax(1)
-            weight = on_grid if p.shape[2:] == on_grid.shape[2:] else F.interpolate(probability, size=p.shape[2:], mode="bilinear")
+            weight = (
+                on_grid
+                if p.shape[2:] == on_grid.shape[2:]
+                else F.interpolate(probability, size=p.shape[2:], mode="bilinear")
+            )
             fused.append(scale(g, _weighted_mean(p, weight, images), priors))
         return fused
 

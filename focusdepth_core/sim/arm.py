@@ -14,7 +14,14 @@ from focusdepth_core.sim.colour import random_colour
 from focusdepth_core.sim.mesh import Part, lathe, merged, slab, solid
 
 JOINTS = ("base", "shoulder", "elbow", "forearm", "wrist", "flange")
-RANGES_DEG = {"base": (-150, 150), "shoulder": (-60, 100), "elbow": (20, 150), "forearm": (-120, 120), "wrist": (-30, 130), "flange": (-170, 170)}
+RANGES_DEG = {
+    "base": (-150, 150),
+    "shoulder": (-60, 100),
+    "elbow": (20, 150),
+    "forearm": (-120, 120),
+    "wrist": (-30, 130),
+    "flange": (-170, 170),
+}
 TOOL_REACH = 0.13  # m from the flange to the point between the finger tips
 MAX_OPENING = 0.08  # m between the fingers
 
@@ -71,11 +78,18 @@ def add_arm(spec: mujoco.MjSpec, rng: np.random.Generator) -> None:
 
 
 def _add_gripper(builder: _Builder, flange: mujoco.MjsBody) -> None:
-    builder.mesh(flange, "palm", [solid((0.028, 0), (0.028, 0.015)), slab(0.03, 0.1, 0.035, 0.3).moved(z=0.015)], dark=True)
+    builder.mesh(
+        flange, "palm", [solid((0.028, 0), (0.028, 0.015)), slab(0.03, 0.1, 0.035, 0.3).moved(z=0.015)], dark=True
+    )
     for name, side in (("left", 1), ("right", -1)):
         finger = flange.add_body(name=f"arm_{name}", pos=[0, 0, 0.05])
-        finger.add_joint(name=f"arm_{name}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], range=[0, MAX_OPENING / 2])
-        parts = [slab(0.018, 0.014, 0.07, 0.2).moved(y=side * 0.012), slab(0.016, 0.01, 0.03, 0.2).moved(0, side * 0.006, 0.06)]
+        finger.add_joint(
+            name=f"arm_{name}", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, side, 0], range=[0, MAX_OPENING / 2]
+        )
+        parts = [
+            slab(0.018, 0.014, 0.07, 0.2).moved(y=side * 0.012),
+            slab(0.016, 0.01, 0.03, 0.2).moved(0, side * 0.006, 0.06),
+        ]
         builder.mesh(finger, name, parts, dark=True)
     flange.add_site(name="arm_tool", pos=[0, 0, TOOL_REACH])
 
@@ -86,7 +100,9 @@ class _Builder:
     def __init__(self, spec: mujoco.MjSpec, girth: float, shell: np.ndarray, dark: np.ndarray) -> None:
         self.spec, self.girth, self.shell, self.dark = spec, girth, shell, dark
 
-    def link(self, parent: mujoco.MjsBody, name: str, pos: tuple[float, float, float], axis: tuple[int, int, int]) -> mujoco.MjsBody:
+    def link(
+        self, parent: mujoco.MjsBody, name: str, pos: tuple[float, float, float], axis: tuple[int, int, int]
+    ) -> mujoco.MjsBody:
         body = parent.add_body(name=f"arm_{name}", pos=pos, mass=0.1, inertia=[1e-3] * 3, explicitinertial=True)
         body.add_joint(name=f"arm_{name}", type=mujoco.mjtJoint.mjJNT_HINGE, axis=axis, range=list(RANGES_DEG[name]))
         return body
@@ -96,7 +112,14 @@ class _Builder:
         hub = solid((r0 * 1.15, -r0 * 1.3), (r0 * 1.15, r0 * 1.3)).turned("x", 90)
         shaft = solid((r0 * 0.6, 0), (r0, length * 0.15), (r1 * 0.85, length * 0.6), (r1 * 0.9, length), smooth=9)
         self.mesh(body, name, [hub, shaft])
-        collar = lathe([(r1 * 0.7, length * 0.82), (r1 * 1.08, length * 0.84), (r1 * 1.08, length * 0.9), (r1 * 0.7, length * 0.92)])
+        collar = lathe(
+            [
+                (r1 * 0.7, length * 0.82),
+                (r1 * 1.08, length * 0.84),
+                (r1 * 1.08, length * 0.9),
+                (r1 * 0.7, length * 0.92),
+            ]
+        )
         self.mesh(body, f"{name}_collar", [collar], dark=True)
 
     def mesh(self, body: mujoco.MjsBody, name: str, parts: list[Part], dark: bool = False) -> None:

@@ -11,7 +11,7 @@ from focusdepth_core.sim.arm import MAX_OPENING, random_angles
 from focusdepth_core.sim.scene import Scene, SceneObject
 
 ATTEMPTS = 5  # deep overlaps make the physics diverge about once in 200 arrangements
-PARKED_Z = -30.0  # m; objects that an arrangement leaves out
+PARKED_Z = 30.0  # m; objects that an arrangement leaves out wait there, beyond the far plane
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def _arrange_once(scene: Scene, level: str | None) -> list[int]:
     rng = scene.rng
     clutter = LEVELS[str(rng.choice(list(LEVELS), p=LEVEL_WEIGHTS)) if level is None else level]
     mujoco.mj_resetData(scene.model, scene.data)
-    shown = rng.permutation(len(scene.objects))[: int(rng.integers(clutter.objects[0], clutter.objects[1] + 1))].tolist()
+    shown = rng.permutation(len(scene.objects))[
+        : int(rng.integers(clutter.objects[0], clutter.objects[1] + 1))
+    ].tolist()
     held = _pose_arm(scene, shown) if scene.arm is not None else None
     fallen = _place_objects(scene, clutter, [i for i in shown if i != held])
     _light(scene)
@@ -71,7 +73,7 @@ def _place_objects(scene: Scene, clutter: Clutter, shown: list[int]) -> bool:
     any_falls = False
     for i, thing in enumerate(scene.objects):
         if i not in shown:
-            data.qpos[thing.qpos : thing.qpos + 7] = [0, 0, PARKED_Z - i, 1, 0, 0, 0]
+            data.qpos[thing.qpos : thing.qpos + 7] = [0, 0, PARKED_Z + i, 1, 0, 0, 0]
             continue
         radius = float(np.linalg.norm(thing.size[:2]) / 2)
         at, free = _find_place(scene, centre, spread, radius, placed)
@@ -100,7 +102,7 @@ def _find_place(
 
 
 def _pose_arm(scene: Scene, shown: list[int]) -> int | None:
-    """Stand the arm beside the table's middle with its tool over the table; returns the object that it holds, if any."""
+    """Stand the arm at the table with its tool over it; returns the index of the object that it will hold, if any."""
     rng, model, data, arm = scene.rng, scene.model, scene.data, scene.arm
     assert arm is not None
     model.body_pos[arm.root] = [rng.uniform(-0.55, -0.35), rng.uniform(-0.4, 0.4), 0]

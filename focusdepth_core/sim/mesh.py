@@ -65,7 +65,9 @@ def lathe(profile: Sequence[tuple[float, float]], segments: int = 26) -> Part:
     return _without_slivers(Part(vertices.reshape(-1, 3), _grid_faces(segments + 1, len(p)), uv))
 
 
-def tube(path: Sequence[Sequence[float]] | np.ndarray, radius: float | Sequence[float], sides: int = 7, flat: float = 1.0) -> Part:
+def tube(
+    path: Sequence[Sequence[float]] | np.ndarray, radius: float | Sequence[float], sides: int = 7, flat: float = 1.0
+) -> Part:
     """Sweep a circle (flattened by ``flat`` across) along a path; both ends are closed."""
     path = np.asarray(path, float)
     radii = np.broadcast_to(np.asarray(radius, float), (len(path),))
@@ -127,8 +129,15 @@ def slab(x: float, y: float, z: float, corner: float = 0.1) -> Part:
     """A box standing on z = 0 whose vertical edges are rounded by ``corner`` times the shorter side."""
     r = corner * min(x, y)
     turn = np.radians(np.linspace(0, 90, 4))
-    corners = ((x / 2 - r, y / 2 - r, 0), (-x / 2 + r, y / 2 - r, 1), (-x / 2 + r, -y / 2 + r, 2), (x / 2 - r, -y / 2 + r, 3))
-    outline = [(cx + r * np.cos(a + q * np.pi / 2), cy + r * np.sin(a + q * np.pi / 2)) for cx, cy, q in corners for a in turn]
+    corners = (
+        (x / 2 - r, y / 2 - r, 0),
+        (-x / 2 + r, y / 2 - r, 1),
+        (-x / 2 + r, -y / 2 + r, 2),
+        (x / 2 - r, -y / 2 + r, 3),
+    )
+    outline = [
+        (cx + r * np.cos(a + q * np.pi / 2), cy + r * np.sin(a + q * np.pi / 2)) for cx, cy, q in corners for a in turn
+    ]
     return prism(outline, z)
 
 

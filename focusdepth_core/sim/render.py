@@ -16,7 +16,7 @@ MAX_GEOMS = 2000
 
 
 class Renderer:
-    """Belongs to the thread that made it, as OpenGL contexts do. Use ``load`` for another model, ``close`` at the end."""
+    """Belongs to the thread that made it, as OpenGL contexts do. ``load`` takes another model, ``close`` ends it."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height

@@ -58,7 +58,9 @@ class Scene:
         self.objects = [self._resolve(i, *b) for i, b in enumerate(built)]
         self.instance_of_geom = self._instances()
 
-    def _add_object(self, spec: mujoco.MjSpec, i: int, category: Category) -> tuple[Category, str, np.ndarray, np.ndarray]:
+    def _add_object(
+        self, spec: mujoco.MjSpec, i: int, category: Category
+    ) -> tuple[Category, str, np.ndarray, np.ndarray]:
         rng = self.rng
         parts = _standing(category.build(rng), rng.uniform(0.85, 1.2))
         body = spec.worldbody.add_body(name=f"object{i}", pos=[3 + i, 0, 0.2])
@@ -75,7 +77,9 @@ class Scene:
         whole = merged(parts)
         low, high = whole.vertices.min(0), whole.vertices.max(0)
         proxy = np.maximum((high - low) / 2 * [0.85, 0.85, 1], 0.002)
-        body.add_geom(type=_BOX, size=proxy, pos=(low + high) / 2, mass=0.2, group=PROXY_GROUP, friction=[1, 0.02, 0.001])
+        body.add_geom(
+            type=_BOX, size=proxy, pos=(low + high) / 2, mass=0.2, group=PROXY_GROUP, friction=[1, 0.02, 0.001]
+        )
         main = look[min(look)]
         rgb = np.asarray(main["rgba"][:3]) if "rgba" in main else self._materials.mean[main["material"]]
         return category, colour_word(rgb), high - low, _surface_points(whole, rng)
@@ -88,7 +92,9 @@ class Scene:
             if len(usual) and rng.random() < 0.85:
                 rgb = np.clip(np.array(usual[int(rng.integers(len(usual)))]) + rng.normal(0, 0.05, 3), 0, 1)
             elif slot == 2 or rng.random() < 0.2:
-                look[slot] = {"material": str(rng.choice(self._materials.prints if slot == 2 else self._materials.surfaces))}
+                look[slot] = {
+                    "material": str(rng.choice(self._materials.prints if slot == 2 else self._materials.surfaces))
+                }
                 continue
             else:
                 rgb = random_colour(rng, 0.08) if rng.random() < 0.8 else np.full(3, rng.uniform(0.1, 0.95))
@@ -117,7 +123,7 @@ def _set_options(spec: mujoco.MjSpec) -> None:
     spec.stat.extent = 1.0  # so that znear and zfar are metres
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12.0
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
-    limits = getattr(spec.visual, "global_")
+    limits = spec.visual.global_
     limits.offwidth, limits.offheight = 1280, 960
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = [0.15] * 3, [0.2] * 3, [0.0] * 3
@@ -131,11 +137,15 @@ def _add_materials(spec: mujoco.MjSpec, rng: np.random.Generator) -> _Materials:
     for kind, count, drawings in (("surface", 7, texture.SURFACES), ("print", 5, texture.PRINTS)):
         for k in range(count):
             name, image = f"{kind}{k}", texture.draw(rng, drawings)
-            added = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=texture.SIZE, height=texture.SIZE, nchannel=3)
+            added = spec.add_texture(
+                name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=texture.SIZE, height=texture.SIZE, nchannel=3
+            )
             added.data = image.tobytes()
             material = spec.add_material(name=name, specular=rng.uniform(0, 0.5), shininess=rng.uniform(0.1, 0.9))
             material.textures[_RGB] = name
-            tiled = spec.add_material(name=f"{name}_tiled", specular=0.2 * rng.random(), texrepeat=[2, 2], texuniform=True)
+            tiled = spec.add_material(
+                name=f"{name}_tiled", specular=0.2 * rng.random(), texrepeat=[2, 2], texuniform=True
+            )
             tiled.textures[_RGB] = name
             names[kind].append(name)
             mean[name] = image.reshape(-1, 3).mean(0) / 255
@@ -159,7 +169,9 @@ def _add_room(spec: mujoco.MjSpec, rng: np.random.Generator, table: np.ndarray, 
         world.add_geom(type=_BOX, pos=at, material=str(rng.choice(materials.surfaces + materials.prints)), **kind)
     spot, sun = mujoco.mjtLightType.mjLIGHT_SPOT, mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
     for k in range(3):
-        world.add_light(pos=[0, 0, 2], dir=[0, 0, -1], castshadow=k == 0, type=sun if k else spot, cutoff=80, exponent=1)
+        world.add_light(
+            pos=[0, 0, 2], dir=[0, 0, -1], castshadow=k == 0, type=sun if k else spot, cutoff=80, exponent=1
+        )
     world.add_camera(name=CAMERA, pos=[1, 0, 1], fovy=45)
 
 

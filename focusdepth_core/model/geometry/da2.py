@@ -38,7 +38,9 @@ class GeometryConfig:
             if value <= 0 or value % PATCH:
                 raise ValueError(f"{name} = {value} px is not a multiple of the {PATCH} px patch")
         if self.layers % 4:
-            raise ValueError(f"layers = {self.layers}; the decoder taps four evenly spaced layers, so use a multiple of 4")
+            raise ValueError(
+                f"layers = {self.layers}; the decoder taps four evenly spaced layers, so use a multiple of 4"
+            )
         if self.hidden % self.heads:
             raise ValueError(f"hidden = {self.hidden} does not divide into {self.heads} heads")
 

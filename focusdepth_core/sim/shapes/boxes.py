@@ -47,7 +47,11 @@ def _sponge(g: Rng) -> list[Part]:
 
 @category("remote control", "box", (0.12, 0.12, 0.13))
 def _remote_control(g: Rng) -> list[Part]:
-    keys = [_button(0.005, 0.003).moved(x, y, 0.018).paint(1) for x in (-0.012, 0, 0.012) for y in np.linspace(-0.06, 0.06, 6)]
+    keys = [
+        _button(0.005, 0.003).moved(x, y, 0.018).paint(1)
+        for x in (-0.012, 0, 0.012)
+        for y in np.linspace(-0.06, 0.06, 6)
+    ]
     return [slab(0.045, 0.16, 0.018, 0.3), *keys]
 
 
@@ -63,7 +67,11 @@ def _computer_mouse(g: Rng) -> list[Part]:
 
 @category("calculator", "box")
 def _calculator(g: Rng) -> list[Part]:
-    keys = [slab(0.011, 0.011, 0.003).moved(x, y, 0.012).paint(1) for x in (-0.024, -0.008, 0.008, 0.024) for y in np.linspace(-0.05, 0.015, 5)]
+    keys = [
+        slab(0.011, 0.011, 0.003).moved(x, y, 0.012).paint(1)
+        for x in (-0.024, -0.008, 0.008, 0.024)
+        for y in np.linspace(-0.05, 0.015, 5)
+    ]
     return [slab(0.075, 0.14, 0.012, 0.08), *keys, slab(0.06, 0.028, 0.001).moved(0, 0.046, 0.012).paint(2)]
 
 
@@ -99,7 +107,10 @@ def _candle(g: Rng) -> list[Part]:
 
 @category("chess pawn", "round", (0.12, 0.1, 0.1), (0.85, 0.75, 0.6))
 def _chess_pawn(g: Rng) -> list[Part]:
-    return [solid((0.02, 0), (0.02, 0.008), (0.008, 0.025), (0.007, 0.04), (0.012, 0.044), (0.006, 0.05)), ellipsoid(0.012, 0.012, 0.012).moved(z=0.046)]
+    return [
+        solid((0.02, 0), (0.02, 0.008), (0.008, 0.025), (0.007, 0.04), (0.012, 0.044), (0.006, 0.05)),
+        ellipsoid(0.012, 0.012, 0.012).moved(z=0.046),
+    ]
 
 
 @category("alarm clock", "round")

@@ -61,7 +61,10 @@ def _egg(g: Rng) -> list[Part]:
 
 @category("mushroom", "food", (0.75, 0.6, 0.45), (0.9, 0.87, 0.8))
 def _mushroom(g: Rng) -> list[Part]:
-    return [solid((0.034, 0.028), (0.03, 0.045), (0.012, 0.056), (0.002, 0.058), smooth=8), solid((0.012, 0), (0.01, 0.03)).paint(1)]
+    return [
+        solid((0.034, 0.028), (0.03, 0.045), (0.012, 0.056), (0.002, 0.058), smooth=8),
+        solid((0.012, 0), (0.01, 0.03)).paint(1),
+    ]
 
 
 @category("bread loaf", "food", (0.7, 0.45, 0.2))
@@ -85,7 +88,10 @@ def _pumpkin(g: Rng) -> list[Part]:
 @category("aubergine", "food", (0.25, 0.08, 0.28))
 def _aubergine(g: Rng) -> list[Part]:
     path = [(0, 0, 0.028), (0.05, 0.004, 0.028), (0.1, 0.002, 0.024), (0.14, -0.006, 0.02)]
-    return [tube(path, [0.02, 0.028, 0.022, 0.012], 12), tube([(0.135, -0.005, 0.02), (0.17, -0.012, 0.022)], [0.013, 0.003], 6).paint(1)]
+    return [
+        tube(path, [0.02, 0.028, 0.022, 0.012], 12),
+        tube([(0.135, -0.005, 0.02), (0.17, -0.012, 0.022)], [0.013, 0.003], 6).paint(1),
+    ]
 
 
 @category("cheese wedge", "food", YELLOW)
@@ -95,5 +101,7 @@ def _cheese_wedge(g: Rng) -> list[Part]:
 
 @category("chocolate bar", "food", (0.3, 0.17, 0.1))
 def _chocolate_bar(g: Rng) -> list[Part]:
-    cells = [slab(0.022, 0.022, 0.004).moved(x, y, 0.006) for x in np.linspace(-0.06, 0.06, 6) for y in (-0.024, 0, 0.024)]
+    cells = [
+        slab(0.022, 0.022, 0.004).moved(x, y, 0.006) for x in np.linspace(-0.06, 0.06, 6) for y in (-0.024, 0, 0.024)
+    ]
     return [slab(0.148, 0.076, 0.006, 0.05), *cells]

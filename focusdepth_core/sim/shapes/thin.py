@@ -16,7 +16,10 @@ def _wire_basket(g: Rng) -> list[Part]:
     r, h, n = g.uniform(0.07, 0.1), g.uniform(0.05, 0.09), int(g.integers(14, 22))
     rings = [tube(circle(r * k, z), w, 5) for k, z, w in ((1, h, 0.003), (0.87, h / 2, 0.0017), (0.75, 0.002, 0.002))]
     angles = 2 * np.pi * np.arange(n) / n
-    wires = [tube([(0.75 * r * np.cos(a), 0.75 * r * np.sin(a), 0.002), (r * np.cos(a), r * np.sin(a), h)], 0.0016, 5) for a in angles]
+    wires = [
+        tube([(0.75 * r * np.cos(a), 0.75 * r * np.sin(a), 0.002), (r * np.cos(a), r * np.sin(a), h)], 0.0016, 5)
+        for a in angles
+    ]
     return [*rings, *wires, solid((r * 0.75, 0), (r * 0.75, 0.002))]
 
 
@@ -24,7 +27,11 @@ def _wire_basket(g: Rng) -> list[Part]:
 def _dish_rack(g: Rng) -> list[Part]:
     length, width = g.uniform(0.2, 0.27), g.uniform(0.12, 0.16)
     loop = tube(arc(0.02, 0.08, 0, 180, 9), 0.002, 5).turned("z", 90).moved(z=0.004)
-    loops = [loop.moved(x, y) for x in np.linspace(-length / 2 + 0.02, length / 2 - 0.02, 9) for y in (-width * 0.22, width * 0.22)]
+    loops = [
+        loop.moved(x, y)
+        for x in np.linspace(-length / 2 + 0.02, length / 2 - 0.02, 9)
+        for y in (-width * 0.22, width * 0.22)
+    ]
     return [slab(length, width, 0.006).paint(1), *loops]
 
 
@@ -61,7 +68,15 @@ def _rope_coil(g: Rng) -> list[Part]:
 def _coat_hanger(g: Rng) -> list[Part]:
     w = g.uniform(0.14, 0.18)
     t = np.linspace(np.pi * 0.9, -np.pi * 0.6, 9)
-    frame = [(0, 0.07, 0.004), (-w, -0.02, 0.004), (-w, -0.03, 0.004), (w, -0.03, 0.004), (w, -0.02, 0.004), (0, 0.07, 0.004), (0, 0.1, 0.004)]
+    frame = [
+        (0, 0.07, 0.004),
+        (-w, -0.02, 0.004),
+        (-w, -0.03, 0.004),
+        (w, -0.03, 0.004),
+        (w, -0.02, 0.004),
+        (0, 0.07, 0.004),
+        (0, 0.1, 0.004),
+    ]
     hook = np.stack([0.02 * np.cos(t) + 0.018, 0.115 + 0.02 * np.sin(t), 0 * t + 0.004], -1)
     return [tube([*frame, *hook], 0.0028, 6)]
 
@@ -83,7 +98,9 @@ def _eyeglasses(g: Rng) -> list[Part]:
 
 @category("desk lamp", "thin")
 def _desk_lamp(g: Rng) -> list[Part]:
-    shade = lathe([(0.014, 0), (0.011, 0), (0.047, -0.07), (0.05, -0.07), (0.014, 0)]).turned("y", -np.degrees(g.uniform(0.3, 0.9)))
+    shade = lathe([(0.014, 0), (0.011, 0), (0.047, -0.07), (0.05, -0.07), (0.014, 0)]).turned(
+        "y", -np.degrees(g.uniform(0.3, 0.9))
+    )
     arms = [tube(p, 0.004, 6).paint(1) for p in ([(0, 0, 0.01), (-0.03, 0, 0.16)], [(-0.03, 0, 0.16), (0.09, 0, 0.27)])]
     return [solid((0.06, 0), (0.055, 0.015)), *arms, shade.moved(0.09, 0, 0.27)]
 
@@ -103,14 +120,21 @@ def _potted_plant(g: Rng) -> list[Part]:
 @category("stool", "thin", (0.75, 0.55, 0.35))
 def _stool(g: Rng) -> list[Part]:
     angles = np.arange(4) * np.pi / 2 + 0.5
-    legs = [tube([(0.03 * np.cos(a), 0.03 * np.sin(a), 0.1), (0.05 * np.cos(a), 0.05 * np.sin(a), 0)], 0.004, 6).paint(1) for a in angles]
+    legs = [
+        tube([(0.03 * np.cos(a), 0.03 * np.sin(a), 0.1), (0.05 * np.cos(a), 0.05 * np.sin(a), 0)], 0.004, 6).paint(1)
+        for a in angles
+    ]
     return [solid((0.05, 0.1), (0.05, 0.112)), *legs]
 
 
 @category("clothes peg", "thin")
 def _clothes_peg(g: Rng) -> list[Part]:
     jaw = slab(0.075, 0.01, 0.006, 0.2)
-    return [jaw.turned("y", 6), jaw.turned("y", -6).moved(z=0.012), tube(circle(0.005, 0, 13), 0.0012, 5).turned("x", 90).moved(0, 0, 0.01).paint(1)]
+    return [
+        jaw.turned("y", 6),
+        jaw.turned("y", -6).moved(z=0.012),
+        tube(circle(0.005, 0, 13), 0.0012, 5).turned("x", 90).moved(0, 0, 0.01).paint(1),
+    ]
 
 
 @category("phone stand", "thin", (0.2, 0.2, 0.22))

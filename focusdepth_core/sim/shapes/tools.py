@@ -29,8 +29,15 @@ def _spoon(g: Rng) -> list[Part]:
 @category("fork", "tool", STEEL)
 def _fork(g: Rng) -> list[Part]:
     length = g.uniform(0.1, 0.13)
-    tines = [tube([(length + 0.014, y, 0.003), (length + 0.055, y, 0.005)], 0.0015, 5) for y in (-0.009, -0.003, 0.003, 0.009)]
-    return [tube([(0, 0, 0.003), (length, 0, 0.004)], [0.005, 0.003], flat=0.5), slab(0.02, 0.022, 0.003).moved(length + 0.008, 0, 0.002), *tines]
+    tines = [
+        tube([(length + 0.014, y, 0.003), (length + 0.055, y, 0.005)], 0.0015, 5)
+        for y in (-0.009, -0.003, 0.003, 0.009)
+    ]
+    return [
+        tube([(0, 0, 0.003), (length, 0, 0.004)], [0.005, 0.003], flat=0.5),
+        slab(0.02, 0.022, 0.003).moved(length + 0.008, 0, 0.002),
+        *tines,
+    ]
 
 
 @category("knife", "tool", STEEL)
@@ -42,7 +49,10 @@ def _knife(g: Rng) -> list[Part]:
 
 @category("spatula", "tool")
 def _spatula(g: Rng) -> list[Part]:
-    return [tube([(0, 0, 0.006), (0.1, 0, 0.008), (0.2, 0, 0.012)], 0.005).paint(1), slab(0.09, g.uniform(0.05, 0.07), 0.002).moved(0.24, 0, 0.008)]
+    return [
+        tube([(0, 0, 0.006), (0.1, 0, 0.008), (0.2, 0, 0.012)], 0.005).paint(1),
+        slab(0.09, g.uniform(0.05, 0.07), 0.002).moved(0.24, 0, 0.008),
+    ]
 
 
 @category("ladle", "tool", STEEL)
@@ -50,8 +60,20 @@ def _ladle(g: Rng) -> list[Part]:
     r = g.uniform(0.03, 0.04)
     t = np.linspace(0.2, np.pi / 2, 6)
     outer = [(r * np.sin(a), r * 0.7 * (1 - np.cos(a))) for a in t]
-    bowl = lathe([(0, outer[0][1]), *outer, *[(max(x - 0.002, 0.001), z + 0.001) for x, z in reversed(outer)], (0, outer[0][1] + 0.002)])
-    return [bowl, tube([(r * 0.95, 0, r * 0.65), (r + 0.05, 0, r + 0.02), (r + 0.18, 0, r + 0.03)], [0.004, 0.004, 0.005], flat=0.6)]
+    bowl = lathe(
+        [
+            (0, outer[0][1]),
+            *outer,
+            *[(max(x - 0.002, 0.001), z + 0.001) for x, z in reversed(outer)],
+            (0, outer[0][1] + 0.002),
+        ]
+    )
+    return [
+        bowl,
+        tube(
+            [(r * 0.95, 0, r * 0.65), (r + 0.05, 0, r + 0.02), (r + 0.18, 0, r + 0.03)], [0.004, 0.004, 0.005], flat=0.6
+        ),
+    ]
 
 
 @category("screwdriver", "tool")
@@ -69,8 +91,15 @@ def _hammer(g: Rng) -> list[Part]:
 @category("wrench", "tool", IRON)
 def _wrench(g: Rng) -> list[Part]:
     length = g.uniform(0.12, 0.18)
-    jaws = [prism([(0, s * 0.008), (0.02, s * 0.008), (0.018, s * 0.016), (-0.01, s * 0.013), (-0.012, 0)], 0.007) for s in (1, -1)]
-    return [slab(length, 0.014, 0.006).moved(x=-length / 2 - 0.008), *jaws, _ring(0.009, 0.016, 0.007).moved(x=-length - 0.02)]
+    jaws = [
+        prism([(0, s * 0.008), (0.02, s * 0.008), (0.018, s * 0.016), (-0.01, s * 0.013), (-0.012, 0)], 0.007)
+        for s in (1, -1)
+    ]
+    return [
+        slab(length, 0.014, 0.006).moved(x=-length / 2 - 0.008),
+        *jaws,
+        _ring(0.009, 0.016, 0.007).moved(x=-length - 0.02),
+    ]
 
 
 @category("pliers", "tool", IRON)
@@ -106,12 +135,19 @@ def _marker(g: Rng) -> list[Part]:
 
 @category("paint brush", "tool")
 def _paint_brush(g: Rng) -> list[Part]:
-    return [_rod(0, 0.12, 0.007, 0.003, 0.007), slab(0.03, 0.024, 0.01).moved(0.135, 0, 0.002).paint(1), slab(0.04, 0.024, 0.008).moved(0.17, 0, 0.003).paint(2)]
+    return [
+        _rod(0, 0.12, 0.007, 0.003, 0.007),
+        slab(0.03, 0.024, 0.01).moved(0.135, 0, 0.002).paint(1),
+        slab(0.04, 0.024, 0.008).moved(0.17, 0, 0.003).paint(2),
+    ]
 
 
 @category("toothbrush", "tool")
 def _toothbrush(g: Rng) -> list[Part]:
-    return [tube([(0, 0, 0.005), (0.08, 0, 0.006), (0.18, 0, 0.005)], [0.005, 0.006, 0.004]), slab(0.025, 0.01, 0.013).moved(0.17, 0, 0.004).paint(1)]
+    return [
+        tube([(0, 0, 0.005), (0.08, 0, 0.006), (0.18, 0, 0.005)], [0.005, 0.006, 0.004]),
+        slab(0.025, 0.01, 0.013).moved(0.17, 0, 0.004).paint(1),
+    ]
 
 
 @category("dumbbell", "tool")
@@ -123,7 +159,10 @@ def _dumbbell(g: Rng) -> list[Part]:
 
 @category("bolt", "tool", IRON, BRASS)
 def _bolt(g: Rng) -> list[Part]:
-    return [lathe([(0, 0), (0.016, 0), (0.016, 0.01), (0, 0.01)], 6), solid((0.008, 0.01), (0.008, g.uniform(0.045, 0.07)))]
+    return [
+        lathe([(0, 0), (0.016, 0), (0.016, 0.01), (0, 0.01)], 6),
+        solid((0.008, 0.01), (0.008, g.uniform(0.045, 0.07))),
+    ]
 
 
 @category("hex nut", "tool", IRON, BRASS)
@@ -155,7 +194,10 @@ def _tape_roll(g: Rng) -> list[Part]:
 @category("padlock", "tool", BRASS, IRON)
 def _padlock(g: Rng) -> list[Part]:
     w = g.uniform(0.035, 0.05)
-    return [slab(w, 0.016, w * 0.8, 0.3), tube(arc(w * 0.33, w * 0.6, 0, 180, 11), 0.0035, 6).moved(z=w * 0.78).paint(1)]
+    return [
+        slab(w, 0.016, w * 0.8, 0.3),
+        tube(arc(w * 0.33, w * 0.6, 0, 180, 11), 0.0035, 6).moved(z=w * 0.78).paint(1),
+    ]
 
 
 @category("torch", "tool", (0.1, 0.1, 0.1))
@@ -167,4 +209,7 @@ def _torch(g: Rng) -> list[Part]:
 @category("rolling pin", "tool", (0.75, 0.55, 0.35))
 def _rolling_pin(g: Rng) -> list[Part]:
     r, half = g.uniform(0.02, 0.027), g.uniform(0.08, 0.12)
-    return [_rod(-half, half, r, r, sides=14), *[_rod(s * half, s * (half + 0.05), r, 0.009, 0.011).paint(1) for s in (1, -1)]]
+    return [
+        _rod(-half, half, r, r, sides=14),
+        *[_rod(s * half, s * (half + 0.05), r, 0.009, 0.011).paint(1) for s in (1, -1)],
+    ]

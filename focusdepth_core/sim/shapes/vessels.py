@@ -96,7 +96,12 @@ def _teapot(g: Rng) -> list[Part]:
     h = r * 1.5
     spout = tube([(-r * 0.8, 0, h * 0.35), (-r * 1.2, 0, h * 0.5), (-r * 1.6, 0, h * 0.9)], [0.014, 0.011, 0.007])
     body = solid((r * 0.6, 0), (r, h * 0.4), (r * 0.55, h * 0.9), (r * 0.3, h), smooth=12)
-    return [body, ellipsoid(0.01, 0.01, 0.01).moved(z=h).paint(1), _handle(r * 0.85, h * 0.5, h * 0.38, h * 0.33, 0.005), spout]
+    return [
+        body,
+        ellipsoid(0.01, 0.01, 0.01).moved(z=h).paint(1),
+        _handle(r * 0.85, h * 0.5, h * 0.38, h * 0.33, 0.005),
+        spout,
+    ]
 
 
 @category("kettle", "vessel", STEEL, BLACK)
@@ -199,7 +204,16 @@ def _tray(g: Rng) -> list[Part]:
 @category("lantern", "vessel", BLACK)
 def _lantern(g: Rng) -> list[Part]:
     r, h = g.uniform(0.035, 0.045), g.uniform(0.1, 0.14)
-    bars = [tube([(r * np.cos(a), r * np.sin(a), 0.01), (r * np.cos(a), r * np.sin(a), h)], 0.0022, 5) for a in np.arange(6) * np.pi / 3]
+    bars = [
+        tube([(r * np.cos(a), r * np.sin(a), 0.01), (r * np.cos(a), r * np.sin(a), h)], 0.0022, 5)
+        for a in np.arange(6) * np.pi / 3
+    ]
     roof = solid((r * 1.15, h), (r * 0.4, h + 0.03), (r * 0.4, h + 0.035))
     ring = tube(circle(0.014, 0, 15), 0.0018, 5).turned("x", 90).moved(z=h + 0.048)
-    return [solid((r * 1.1, 0), (r * 1.1, 0.012)), *bars, roof, ring, solid((r * 0.4, 0.012), (r * 0.4, h * 0.6)).paint(1)]
+    return [
+        solid((r * 1.1, 0), (r * 1.1, 0.012)),
+        *bars,
+        roof,
+        ring,
+        solid((r * 0.4, 0.012), (r * 0.4, h * 0.6)).paint(1),
+    ]
