@@ -91,7 +91,7 @@ def _one_thread_per_worker() -> None:
 
 
 def generate(out: Path, split: str, images: int, workers: int, size: Size, first: int = 0) -> int:
-    """Render until OUT/SPLIT holds ``images`` frames, seeds counted from the split's ``first``; returns their number."""
+    """Render until OUT/SPLIT holds ``images`` frames, seeds from the split's ``first``; returns their number."""
     folder = out / split
     folder.mkdir(parents=True, exist_ok=True)
     seeds = seed_range(split)[first : first - (-images // VIEWS_PER_SCENE)]
