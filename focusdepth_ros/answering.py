@@ -20,7 +20,7 @@ from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.slot import NewestWorker
 from focusdepth_ros.status import ERROR, WARN, Status
 
-QUIET_S = 3.0  # without an image until the status says so
+QUIET_S = 3.0  # without an image until the status complains
 
 
 class Answering:
@@ -74,6 +74,7 @@ class Answering:
 
     def on_image(self, image: Image) -> None:
         self._last_image = time.monotonic()
+        self._status.settle("camera")
         if not self.enabled:
             self._status.state("disabled by ~/enable")
         elif not self._outputs.heard:
@@ -83,10 +84,10 @@ class Answering:
             self._status.values({"dropped": self._dropped})
 
     def check_quiet(self) -> None:
-        """To be called now and then: says so if no images come."""
+        """To be called now and then: complains if no images come."""
         if self._running and time.monotonic() - self._last_image > QUIET_S:
             topic = self._inputs.image_topic
-            self._status.state(f"waiting for images on {topic}: none has come for {QUIET_S:g} s or more")
+            self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
 
     def _work(self, image: Image) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Optional
 
@@ -14,6 +15,9 @@ from rclpy.node import Node
 
 def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
     """Spins the node until SIGINT or SIGTERM; the exit status: 0, or 1 for a parameter that the node does not take."""
+    # A terminal sends SIGINT to every process, and ros2 launch passes it on: the second one finds the node ending. So
+    # rclpy's own handler, which ends the context, is all that it does.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init(args=args)
     node: Optional[Node] = None
     try:
@@ -21,8 +25,6 @@ def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
         node = make_node()
         executor.add_node(node)
         executor.spin()
-    except KeyboardInterrupt:
-        pass
     except (ParameterException, ValueError) as error:
         get_logger("focusdepth_ros").fatal(str(error))
         return 1
@@ -33,4 +35,5 @@ def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python would restore the default on its way out
     return 0

@@ -46,6 +46,7 @@ class Status:
         with self._lock:
             if sentence != self._state:
                 self._state = sentence
+                self._node.get_logger().info(sentence)
                 self._publish()
 
     def values(self, values: Mapping[str, object]) -> None:

@@ -130,7 +130,10 @@ def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.M
     monkeypatch.setattr(answering, "QUIET_S", 0.1)
     rig = make_rig()
     rig.start()
-    rig.spin_until(lambda: rig.said().startswith("waiting for images on /image: none has come"), "the sentence")
+    rig.spin_until(lambda: rig.said() == "no image has come on /image for 0.1 s or more", "the sentence")
+    rig.send("image", image(1))
+    rig.answer(1)
+    assert any(status.message == "answering /image" for status in rig.statuses)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -144,6 +147,8 @@ def test_the_process_ends_cleanly_on_a_signal(ros: None, stop: signal.Signals) -
         future = client.call_async(GetState.Request())
         rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)
         process.send_signal(stop)
+        if stop == signal.SIGINT:
+            process.send_signal(stop)  # ros2 launch passes on what the terminal has sent to all
         _, said = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()
