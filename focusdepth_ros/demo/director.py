@@ -12,6 +12,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 
 from focusdepth_ros import qos
@@ -23,6 +24,7 @@ FOCUS = "focus_node"
 ANSWER_TYPES = dict(zip(ANSWER, (Image, Image, PointCloud2, FocusTarget3DArray)))
 TRUTH_TYPES = {"image": Image, "camera_info": CameraInfo, "sim/depth": Image, "sim/instances": Image}
 QUEUE = 10
+HAS_PUBLICATION_TIME = hasattr(Subscription, "CallbackType")  # rclpy of Humble hands on the message alone
 CALL_S = 10.0  # a service answer that takes longer was lost in discovery, and is asked for again
 MIN_VISIBLE = 0.85
 LARGEST = 0.06  # of the image; a larger thing needs no focus
@@ -50,7 +52,7 @@ class Director:
         for topic, kind in TRUTH_TYPES.items():
             self._listen(kind, topic, partial(self.recording.add, topic, published_ns=None))
         for topic, kind in ANSWER_TYPES.items():
-            self._node.create_subscription(kind, f"{FOCUS}/{topic}", partial(self._on_answer, topic), qos.stream(QUEUE))
+            self._node.create_subscription(kind, f"{FOCUS}/{topic}", self._answer_callback(topic), qos.stream(QUEUE))
         self._node.create_subscription(DiagnosticStatus, f"{FOCUS}/status", self._on_status, qos.latched())
 
     def close(self) -> None:
@@ -111,8 +113,13 @@ class Director:
             if target.id == self._target_id:
                 self._send_box(target)
 
-    def _on_answer(self, topic: str, msg: Any, info: dict[str, int]) -> None:
-        shot = self.recording.add(topic, msg, info["source_timestamp"])
+    def _answer_callback(self, topic: str) -> Callable[..., None]:
+        if HAS_PUBLICATION_TIME:
+            return lambda msg, info: self._on_answer(topic, msg, info["source_timestamp"])
+        return lambda msg: self._on_answer(topic, msg, self._now_ns())
+
+    def _on_answer(self, topic: str, msg: Any, published_ns: int) -> None:
+        shot = self.recording.add(topic, msg, published_ns)
         # An image taken before the target changed may have been answered with either one.
         if topic == DEPTH and shot.stamp_ns > self._certain_from_ns:
             shot.target_id = self._target_id

@@ -17,12 +17,15 @@ from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import Space
+from focusdepth_ros.demo.director import HAS_PUBLICATION_TIME
 from focusdepth_ros.demo.recording import Recording, Shot
 
 REGIONS = ("foreground", "band", "global")
 PACKAGES = ("rclpy", "numpy", "onnxruntime", "opencv-python-headless", "mujoco")
 METHOD = {
-    "latency_ms": "image stamp to the DDS source timestamp of ~/relative_depth/image, one clock; all answered images",
+    "latency_ms": "image stamp to "
+    + ("the DDS source timestamp" if HAS_PUBLICATION_TIME else "the arrival")
+    + " of ~/relative_depth/image, on one clock, over all answered images",
     "dropped": "images that the camera sent and that got no answer",
     "absrel": "per image after one global least-squares alignment to the truth, mean over the images whose target is "
     "certain; foreground is the target, band the pixels within 10 px of its edge; plain is the unprompted net",

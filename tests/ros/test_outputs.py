@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
+from rclpy.parameter import Parameter
+
 from focusdepth_ros.image_msgs import pixels, to_image
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
 from tests.ros.harness import (
@@ -171,3 +173,16 @@ def test_nothing_is_computed_that_nobody_hears(make_rig: Any) -> None:
     rig.send("image", image(2))
     rig.spin_until(lambda: rig.said().startswith("idle: nobody subscribes"), "idle")
     assert rig.engine.runs == runs
+
+
+def test_the_rim_of_a_mask_gives_no_points(paired: Rig) -> None:
+    paired.focus(roi(10, 20, 30, 40))
+    widths = []
+    for seconds, rim_px in enumerate((0, 3), start=1):
+        paired.node.set_parameters([Parameter("target_points.drop_edge_px", value=rim_px)])
+        send_frame(paired, seconds)
+        info, cloud = camera_info(seconds), paired.answer(seconds, "target_points")
+        points = np.frombuffer(cloud.data, CLOUD)
+        u = points["x"] / points["z"] * info.k[0] + info.k[2]
+        widths.append(round(float(np.ptp(u))) + 1)
+    assert widths[0] - widths[1] == 2 * 3
