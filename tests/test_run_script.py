@@ -118,7 +118,7 @@ def test_full_disk(with_compiler: Machine, command: str, needed_gb: int) -> None
 
 @has_wheels
 def test_no_network(with_compiler: Machine) -> None:
-    nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
     said = with_compiler.refusal("demo", **nobody)
     assert said.startswith("./run: pip could not install the packages: no network; ")
     assert not (with_compiler.repository / ".venv" / ".demo").exists()
