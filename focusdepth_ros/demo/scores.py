@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
 
 from focusdepth_core import __version__
 from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
+from focusdepth_core.machine import machine, versions
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import Space
@@ -79,22 +77,17 @@ def figures(recording: Recording, scored: Sequence[Scored], settings: dict[str, 
             "focus": _absrel([one.focus_metrics for one in scored]),
             "plain": _absrel([one.plain_metrics for one in scored]),
         },
-        "machine": f"{_cpu()}, {os.cpu_count()} cores",
-        "versions": versions(),
+        "machine": machine(),
+        "versions": _versions(),
         "scored_images": len(scored),
         **settings,
         "method": METHOD,
     }
 
 
-def versions() -> dict[str, str]:
-    """Of what is installed."""
-    own = {"focusdepth_core": __version__, "python": platform.python_version()}
-    return {
-        **own,
-        "ros": os.environ.get("ROS_DISTRO", "from wheels"),
-        **{package: _version(package) for package in PACKAGES},
-    }
+def _versions() -> dict[str, str]:
+    own = {"focusdepth_core": __version__, "ros": os.environ.get("ROS_DISTRO", "from wheels")}
+    return own | versions(PACKAGES)
 
 
 def _absrel(metrics: Sequence[PairMetrics]) -> dict[str, Optional[float]]:
@@ -107,16 +100,3 @@ def _absrel(metrics: Sequence[PairMetrics]) -> dict[str, Optional[float]]:
 
 def _rounded(value: float, digits: int = 2) -> float:
     return round(float(value), digits)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed by pip"
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
