@@ -45,7 +45,8 @@ def disparity_loss(
 ) -> torch.Tensor:
     """Affine-invariant L1 in disparity (B,H,W each); with ``foreground`` the region loss of FocusDepth.
 
-    The normalisation is global: a target is never aligned by itself.
+    The alignment is global: a target is never aligned by itself. Both sides are brought to mean 0 and mean absolute
+    deviation 1, as in MiDaS; a least-squares fit would let the prediction shrink wherever it is unsure.
     """
     weights = weights or RegionWeights()
     valid = (depth_m > MIN_DEPTH).to(raw.dtype)

@@ -152,10 +152,10 @@ def train(config: TrainConfig) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     geometry = config.model.geometry
-    data = open_packed(config.data / "train", geometry.width, geometry.height)
+    data = open_packed(config.data / "train")
     config.out.mkdir(parents=True, exist_ok=True)
     (config.out / "config.json").write_text(json.dumps(config.model.to_dict(), indent=1))
-    for phase in phases(config):
+    for index, phase in enumerate(phases(config)):
         path = config.out / CHECKPOINT.format(phase.name)
         if path.exists():
             print(f"{phase.name}: found {path}")
@@ -164,7 +164,7 @@ def train(config: TrainConfig) -> None:
         if phase.start:
             model.load_state_dict(load_file(config.out / CHECKPOINT.format(phase.start)))
         size = [PATCH * round(n * phase.shrink / PATCH) for n in (geometry.width, geometry.height)]
-        source = batches(data, config.batch, *size, phase.smallest_crop, config.seed + len(phase.name))
+        source = batches(data, config.batch, *size, phase.smallest_crop, (config.seed, index))
         result = run_phase(phase, model, config, source)
         save(model, path)
         with (config.out / "train_log.jsonl").open("a") as log:

@@ -46,11 +46,12 @@ class Answering:
         self._parameters = parameters
         self.enabled = True
         self._running = False
+        self._session = 0  # one more with each pause and close: what began before is not published after
         self._publishing = threading.Lock()  # held to publish, and to end what is published to
         self._answered = self._dropped = self._refused = 0
         self._last_image = time.monotonic()
         status.values({"answered": 0, "dropped": 0, "refused": 0})
-        self._worker: NewestWorker[Image] = NewestWorker(self._work, "focus")
+        self._worker: NewestWorker[tuple[int, Image]] = NewestWorker(self._work, "focus")
 
     def resume(self) -> None:
         self._last_image = time.monotonic()
@@ -59,13 +60,12 @@ class Answering:
 
     def pause(self) -> None:
         self._worker.clear()
-        with self._publishing:
-            self._running = False
+        self._end_session()
 
     def close(self) -> None:
         self._worker.stop()
+        self._end_session()
         with self._publishing:
-            self._running = False
             self._outputs.destroy()
 
     def join(self, timeout_s: float) -> bool:
@@ -79,7 +79,7 @@ class Answering:
             self._status.state("disabled by ~/enable")
         elif not self._outputs.heard:
             self._status.state("idle: nobody subscribes to an output")
-        elif self._worker.put(image):
+        elif self._worker.put((self._session, image)):
             self._dropped += 1
             self._status.values({"dropped": self._dropped})
 
@@ -89,18 +89,22 @@ class Answering:
             topic = self._inputs.image_topic
             self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
 
-    def _work(self, image: Image) -> None:
+    def _end_session(self) -> None:
+        with self._publishing:
+            self._running = False
+            self._session += 1
+
+    def _work(self, job: tuple[int, Image]) -> None:
+        session, image = job
         try:
-            answer = self._answer(image)
+            self._publish(session, self._answer(image))
         except ValueError as error:
-            self._refuse("image", str(error))
+            self._refuse(session, "image", str(error))
         except EngineError as error:
-            self._refuse("model", str(error), ERROR)
+            self._refuse(session, "model", str(error), ERROR)
         except Exception as error:  # the worker must live to answer the next image
-            self._refuse("model", f"{type(error).__name__} while answering an image: {error}", ERROR)
+            self._refuse(session, "model", f"{type(error).__name__} while answering an image: {error}", ERROR)
             self._node.get_logger().debug(traceback.format_exc())
-        else:
-            self._publish(answer)
 
     def _answer(self, image: Image) -> Answer:
         parameters = self._parameters()
@@ -108,12 +112,11 @@ class Answering:
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
         return Answer(image.header, result, request.info, parameters.drop_edge_px)
 
-    def _publish(self, answer: Answer) -> None:
-        messages = self._outputs.messages(answer)
+    def _publish(self, session: int, answer: Answer) -> None:
         with self._publishing:
-            if not self._running:
+            if not self._is_on(session):
                 return
-            self._outputs.publish(messages)
+            self._outputs.publish(answer)
         self._answered += 1
         age_ns = self._node.get_clock().now().nanoseconds - stamp_ns(answer.header.stamp)
         self._status.values(
@@ -129,7 +132,12 @@ class Answering:
         self._status.settle("image", "model")
         self._status.state(f"answering {self._inputs.image_topic}")
 
-    def _refuse(self, subject: str, sentence: str, level: bytes = WARN) -> None:
+    def _is_on(self, session: int) -> bool:
+        return session == self._session and self._node.context.ok()
+
+    def _refuse(self, session: int, subject: str, sentence: str, level: bytes = WARN) -> None:
+        if not self._is_on(session):
+            return
         self._refused += 1
         self._status.values({"refused": self._refused})
         self._status.complain(subject, sentence, level)

@@ -33,7 +33,7 @@ def open_pipeline(parameters: Parameters) -> Pipeline:
 
 
 class FocusNode(LifecycleNode):
-    """Callbacks and transitions run in the executor's thread and never wait for an inference, which has a worker.
+    """Callbacks and transitions run in the executor's thread and never wait for an image's inference (a worker's job).
 
     configure opens the model and the publishers, activate the subscriptions; deactivate keeps model and targets.
     """

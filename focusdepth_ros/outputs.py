@@ -41,14 +41,12 @@ class Outputs:
         """Whether anybody subscribes to anything."""
         return any(publisher.get_subscription_count() for publisher, _ in self._makers)
 
-    def messages(self, answer: Answer) -> list[tuple[Any, Any]]:
-        """Publisher and message for each topic that is heard."""
+    def publish(self, answer: Answer) -> None:
+        """On each topic that is heard; everything is made before anything is sent."""
         made = [(publisher, maker(answer)) for publisher, maker in self._makers if publisher.get_subscription_count()]
-        return [(publisher, message) for publisher, message in made if message is not None]
-
-    def publish(self, messages: list[tuple[Any, Any]]) -> None:
-        for publisher, message in messages:
-            publisher.publish(message)
+        for publisher, message in made:
+            if message is not None:
+                publisher.publish(message)
 
     def destroy(self) -> None:
         for publisher, _ in self._makers:

@@ -22,12 +22,13 @@ def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
     node: Optional[Node] = None
     try:
         executor = SingleThreadedExecutor()
-        node = make_node()
+        try:
+            node = make_node()
+        except (ParameterException, ValueError) as error:
+            get_logger("focusdepth_ros").fatal(str(error))
+            return 1
         executor.add_node(node)
         executor.spin()
-    except (ParameterException, ValueError) as error:
-        get_logger("focusdepth_ros").fatal(str(error))
-        return 1
     except Exception:
         if rclpy.ok():  # else a signal has ended the context, and this is how what was being done found out
             raise

@@ -46,7 +46,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """``focus``: ONNX file of the prompted network, ``plain``: of the same network without a prompt."""
+    """``focus``: ONNX file of the prompted network; ``plain``: of the network for frames without a target.
+
+    Both have the same ``space``, but each its own scale and shift.
+    """
 
     path: Path
     name: str

@@ -11,6 +11,8 @@ import numpy as np
 from focusdepth_core.fde_bench.packed import Packed
 
 MIN_TARGET_PX = 40  # of a target after the crop
+LETTERBOXED = 0.25  # share of the images that do not fill the network's input, as those of a 16:9 camera
+FLATTEST = 0.7
 BOX_JITTER = 0.04  # standard deviation of each side, as a share of the box
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet statistics, as all Depth Anything models use
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -26,7 +28,9 @@ class Batch:
     box: np.ndarray
 
 
-def batches(data: Packed, size: int, width: int, height: int, smallest_crop: float, seed: int) -> Iterator[Batch]:
+def batches(
+    data: Packed, size: int, width: int, height: int, smallest_crop: float, seed: tuple[int, ...]
+) -> Iterator[Batch]:
     """Endless batches of ``size`` images of ``width`` x ``height``, each a random crop.
 
     ``smallest_crop``: shortest side of a crop, as a share of the image's side.
@@ -42,25 +46,32 @@ def batches(data: Packed, size: int, width: int, height: int, smallest_crop: flo
 
 def _stack(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]) -> Batch:
     image, depth, mask, box = (np.stack(x) for x in zip(*samples))
-    return Batch(np.ascontiguousarray(((image - MEAN) / STD).transpose(0, 3, 1, 2)), depth, mask, box[:, None])
+    return Batch(np.ascontiguousarray(image.transpose(0, 3, 1, 2)), depth, mask, box[:, None])
 
 
 def _sample(
     data: Packed, i: int, width: int, height: int, smallest_crop: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    window = _window(data.image.shape[1:3], rng.uniform(smallest_crop, 1), rng)
-    image = cv2.resize(data.image[i][window], (width, height), interpolation=cv2.INTER_AREA)
-    depth = cv2.resize(data.depth[i][window], (width, height), interpolation=cv2.INTER_NEAREST)
-    ids = cv2.resize(data.ids[i][window], (width, height), interpolation=cv2.INTER_NEAREST)
+    flatter = rng.uniform(FLATTEST, 1) if rng.random() < LETTERBOXED else 1.0
+    window = _window(data.image.shape[1:3], rng.uniform(smallest_crop, 1), flatter, rng)
+    used = (width, round(height * flatter))
+    image = cv2.resize(data.image[i][window], used, interpolation=cv2.INTER_AREA)
+    # EXACT takes the pixel under the centre; INTER_NEAREST would shift the truth by up to half an input pixel.
+    depth = cv2.resize(data.depth[i][window], used, interpolation=cv2.INTER_NEAREST_EXACT)
+    ids = cv2.resize(data.ids[i][window], used, interpolation=cv2.INTER_NEAREST_EXACT)
     if rng.random() < 0.5:
         image, depth, ids = image[:, ::-1], depth[:, ::-1], ids[:, ::-1]
-    mask = _pick_target(ids, [t.id for t in data.targets[i]], rng)
+    image = (_recoloured(image, rng) - MEAN) / STD
+    rows = ((0, height - used[1]), (0, 0))  # as the letterbox pads: below, with the mean colour
+    image, depth, ids = np.pad(image, (*rows, (0, 0))), np.pad(depth, rows), np.pad(ids, rows)
+    mask = _pick_target(ids, data.targets[i], rng)
     box = _jittered(_box_of(mask), rng)
-    return _recoloured(image, rng), depth.astype(np.float32) / data.depth_scale, mask.astype(np.float32), box
+    return image, depth.astype(np.float32) / data.depth_scale, mask.astype(np.float32), box
 
 
-def _window(shape: tuple[int, int], side: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    height, width = (round(n * side) for n in shape)
+def _window(shape: tuple[int, int], side: float, flatter: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """A random crop ``side`` as wide as the image and ``side * flatter`` as high."""
+    height, width = round(shape[0] * side * flatter), round(shape[1] * side)
     top, left = int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1))
     return slice(top, top + height), slice(left, left + width)
 

@@ -31,7 +31,7 @@ BOOTSTRAPS = 2000
 
 @dataclass(frozen=True)
 class Pair:
-    """AbsRel of one target by region, NaN where a region is too small."""
+    """One target: the errors of both nets, and the overlap of the predicted with the true mask."""
 
     scene: int
     category: str

@@ -1,6 +1,6 @@
-"""A generated split as memory-mapped arrays at the network's size: no decoding while training.
+"""A generated split as memory-mapped arrays: no decoding while training.
 
-Made once beside the split (``SPLIT_224x168/``) and opened by every later run.
+Made once beside the split (``SPLIT_packed/``) and opened by every later run.
 """
 
 from __future__ import annotations
@@ -20,44 +20,36 @@ MIN_AREA = 0.001  # of the image
 
 
 @dataclass(frozen=True)
-class PackedTarget:
-    """``id``: value in ``ids``; ``box``: x0, y0, x1, y1 as shares of the image, half-open."""
-
-    id: int
-    category: str
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
 class Packed:
-    """``image`` N,h,w,3 uint8 RGB; ``depth`` N,h,w uint16, metres * ``depth_scale``; ``ids`` N,h,w uint8."""
+    """``image`` N,H,W,3 uint8 RGB; ``depth`` N,H,W uint16, metres * ``depth_scale``; ``ids`` N,H,W uint8 instances.
+
+    ``targets``: the values in ``ids`` of each frame's usable targets.
+    """
 
     image: np.ndarray
     depth: np.ndarray
     ids: np.ndarray
     depth_scale: float
-    scenes: list[int]  # seed of each frame
-    targets: list[list[PackedTarget]]
+    targets: list[list[int]]
 
     def __len__(self) -> int:
         return len(self.image)
 
 
-def open_packed(split: Path, width: int, height: int) -> Packed:
-    """Open the arrays of ``split`` (a folder of the generator) at this size, making them first if they are missing.
+def open_packed(split: Path) -> Packed:
+    """Open the arrays of ``split`` (a folder of the generator), making them first if they are missing.
 
     Raises ``FileNotFoundError`` if the folder holds no scene.
     """
-    folder = split.with_name(f"{split.name}_{width}x{height}")
+    folder = split.with_name(f"{split.name}_packed")
     if not folder.exists():
-        _pack(split, folder, width, height)
+        _pack(split, folder)
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "depth", "ids")]
     meta = json.loads((folder / "targets.json").read_text())
-    targets = [[PackedTarget(t["id"], t["category"], tuple(t["box"])) for t in row] for row in meta["targets"]]
-    return Packed(*arrays, meta["depth_scale"], meta["scenes"], targets)
+    return Packed(*arrays, meta["depth_scale"], meta["targets"])
 
 
-def _pack(split: Path, folder: Path, width: int, height: int) -> None:
+def _pack(split: Path, folder: Path) -> None:
     scenes = [
         json.loads((p / SCENE_FILE).read_text()) for p in sorted(split.glob("[0-9]*")) if (p / SCENE_FILE).exists()
     ]
@@ -66,24 +58,19 @@ def _pack(split: Path, folder: Path, width: int, height: int) -> None:
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    count = sum(len(s["frames"]) for s in scenes)
-    image = np.lib.format.open_memmap(part / "image.npy", "w+", np.uint8, (count, height, width, 3))
-    depth = np.lib.format.open_memmap(part / "depth.npy", "w+", np.uint16, (count, height, width))
-    ids = np.lib.format.open_memmap(part / "ids.npy", "w+", np.uint8, (count, height, width))
-    meta: dict = {"depth_scale": scenes[0]["depth_scale"], "scenes": [], "targets": []}
+    count, size = sum(len(s["frames"]) for s in scenes), scenes[0]["frames"][0]["intrinsics"]
+    shape = (count, size["height"], size["width"])
+    image = np.lib.format.open_memmap(part / "image.npy", "w+", np.uint8, (*shape, 3))
+    depth = np.lib.format.open_memmap(part / "depth.npy", "w+", np.uint16, shape)
+    ids = np.lib.format.open_memmap(part / "ids.npy", "w+", np.uint8, shape)
+    meta: dict = {"depth_scale": scenes[0]["depth_scale"], "targets": []}
     frames = ((s["seed"], f) for s in scenes for f in s["frames"])
     for k, (seed, frame) in enumerate(tqdm(frames, total=count, desc=f"pack {split.name}", unit="image")):
-        stem, size = split / f"{seed:06d}" / frame["name"], (width, height)
-        colour = cv2.imread(f"{stem}.jpg", cv2.IMREAD_COLOR)
-        image[k] = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)[..., ::-1]
-        depth[k] = cv2.resize(
-            cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST
-        )
-        ids[k] = cv2.resize(cv2.imread(f"{stem}_ids.png", cv2.IMREAD_UNCHANGED), size, interpolation=cv2.INTER_NEAREST)
-        meta["scenes"].append(seed)
-        k = frame["intrinsics"]
-        unit = np.array([k["width"], k["height"]] * 2)
-        meta["targets"].append([t | {"box": (t["box"] / unit).tolist()} for t in usable_targets(frame)])
+        stem = split / f"{seed:06d}" / frame["name"]
+        image[k] = cv2.imread(f"{stem}.jpg", cv2.IMREAD_COLOR)[..., ::-1]
+        depth[k] = cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED)
+        ids[k] = cv2.imread(f"{stem}_ids.png", cv2.IMREAD_UNCHANGED)
+        meta["targets"].append([t["id"] for t in usable_targets(frame)])
     for array in (image, depth, ids):
         array.flush()
     (part / "targets.json").write_text(json.dumps(meta))

@@ -65,7 +65,8 @@ class MSSA(nn.Module):
         self.grids = targets
         pairs = list(zip(sources, targets))
         self.scales = nn.ModuleList(MSSAScale(c_prompt, c_geometry, s, d, config) for s, d in pairs)
-        self.mask_to = nn.ModuleList(Resample(mask, d) for d in targets)
+        self.mask_to_geometry = nn.ModuleList(Resample(mask, d) for d in targets)
+        self.mask_to_prompt = nn.ModuleList(Resample(mask, s) for s in sources)
 
     def forward(self, geometry: list[torch.Tensor], maps: PromptMaps, boxes: torch.Tensor) -> list[torch.Tensor]:
         """Fuse T targets per image: their prompt maps are averaged, weighted by mask probability, so that one decode
@@ -73,16 +74,10 @@ class MSSA(nn.Module):
         images = boxes.shape[:2]
         probability = torch.sigmoid(maps.mask_logits)
         fused = []
-        for scale, to_grid, grid, g, p in zip(self.scales, self.mask_to, self.grids, geometry, maps.features):
-            on_grid = to_grid(probability)
-            raster = raster_boxes(boxes.flatten(0, 1), grid)
-            priors = torch.cat([on_grid, raster], 1).unflatten(0, images).amax(1)
-            weight = (
-                on_grid
-                if p.shape[2:] == on_grid.shape[2:]
-                else F.interpolate(probability, size=p.shape[2:], mode="bilinear")
-            )
-            fused.append(scale(g, _weighted_mean(p, weight, images), priors))
+        for i, (g, p) in enumerate(zip(geometry, maps.features)):
+            raster = raster_boxes(boxes.flatten(0, 1), self.grids[i])
+            priors = torch.cat([self.mask_to_geometry[i](probability), raster], 1).unflatten(0, images).amax(1)
+            fused.append(self.scales[i](g, _weighted_mean(p, self.mask_to_prompt[i](probability), images), priors))
         return fused
 
 

@@ -29,7 +29,7 @@ class Pipeline:
         self.model = model
         self._focus = focus
         self._plain = plain
-        self._scale_fitter = ScaleFitter()
+        self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
 
     @classmethod
     def open(cls, model_dir: Union[str, Path], backend: str = "auto", threads: int = 0) -> Pipeline:
@@ -103,7 +103,8 @@ class Pipeline:
     ) -> Optional[Scale]:
         if depth_hint is None or self.model.space is Space.METRIC:
             return None
-        return self._scale_fitter.fit(raw, depth_hint, self.model.space, [result.mask for result in results])
+        fitter = self._focus_scale if results else self._plain_scale
+        return fitter.fit(raw, depth_hint, self.model.space, [result.mask for result in results])
 
 
 def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:

@@ -23,6 +23,7 @@ RANGES_DEG = {
     "flange": (-170, 170),
 }
 TOOL_REACH = 0.13  # m from the flange to the point between the finger tips
+FINGER_REACH = 0.075  # m from the palm to that point
 MAX_OPENING = 0.08  # m between the fingers
 
 

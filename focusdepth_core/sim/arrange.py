@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from focusdepth_core.sim.arm import MAX_OPENING, random_angles
+from focusdepth_core.sim.arm import FINGER_REACH, MAX_OPENING, random_angles
 from focusdepth_core.sim.scene import Scene, SceneObject
 
 ATTEMPTS = 5  # deep overlaps make the physics diverge about once in 200 arrangements
@@ -16,18 +16,22 @@ PARKED_Z = 30.0  # m; objects that an arrangement leaves out wait there, beyond 
 
 @dataclass(frozen=True)
 class Clutter:
-    """``objects``: fewest and most shown; ``spread``: standard deviation of places, m; ``drop``: share let fall."""
+    """``objects``: fewest and most shown; ``spread``: standard deviation of places, m; ``drop``: share let fall.
+
+    ``apart``: least distance of two objects, as a share of the sum of their radii.
+    """
 
     objects: tuple[int, int]
     spread: tuple[float, float]
     drop: float
+    apart: float
 
 
 LEVELS: dict[str, Clutter] = {
-    "sparse": Clutter((3, 6), (0.16, 0.28), 0.0),
-    "normal": Clutter((7, 12), (0.13, 0.24), 0.1),
-    "packed": Clutter((11, 16), (0.07, 0.13), 0.2),
-    "pile": Clutter((9, 15), (0.04, 0.09), 0.8),
+    "sparse": Clutter((3, 6), (0.16, 0.28), 0.0, 1.0),
+    "normal": Clutter((7, 12), (0.13, 0.24), 0.1, 0.75),
+    "packed": Clutter((11, 16), (0.07, 0.13), 0.3, 0.6),
+    "pile": Clutter((9, 15), (0.03, 0.06), 1.0, 0.0),
 }
 LEVEL_WEIGHTS = (0.15, 0.35, 0.3, 0.2)
 HELD_SHARE = 0.5  # of the arrangements with an arm
@@ -76,27 +80,27 @@ def _place_objects(scene: Scene, clutter: Clutter, shown: list[int]) -> bool:
             data.qpos[thing.qpos : thing.qpos + 7] = [0, 0, PARKED_Z + i, 1, 0, 0, 0]
             continue
         radius = float(np.linalg.norm(thing.size[:2]) / 2)
-        at, free = _find_place(scene, centre, spread, radius, placed)
+        at, free = _find_place(scene, centre, spread, radius * clutter.apart, placed)
         turn, height = _yaw(rng.uniform(0, 2 * np.pi)), 0.001
         if thing.category.family in ("vessel", "box") and rng.random() < 0.15:
             turn, height = _product(turn, np.array([np.sqrt(0.5), np.sqrt(0.5), 0, 0])), thing.size[1] / 2 + 0.005
         falls = not free or rng.random() < clutter.drop
         if falls:
-            height += rng.uniform(0.04, 0.2)
+            height += rng.uniform(0.02, 0.06) * (1 + len(placed) * clutter.drop)
         any_falls |= falls or height > 0.002
         data.qpos[thing.qpos : thing.qpos + 7] = [*at, height, *turn]
-        placed.append((at, radius))
+        placed.append((at, radius * clutter.apart))
     return any_falls
 
 
 def _find_place(
     scene: Scene, centre: np.ndarray, spread: float, radius: float, placed: list[tuple[np.ndarray, float]]
 ) -> tuple[np.ndarray, bool]:
-    """A place on the table and whether it is free of the objects placed so far (they may nearly touch)."""
+    """A place on the table, and whether its disc of ``radius`` is free of those placed so far."""
     edge = scene.table - 0.05
     for attempt in range(40):
         at = np.clip(centre + scene.rng.normal(0, spread * (1 + attempt / 30), 2), -edge, edge)
-        if all(np.linalg.norm(at - other) > 0.75 * (radius + r) for other, r in placed):
+        if all(np.linalg.norm(at - other) >= radius + r for other, r in placed):
             return at, True
     return at, False
 
@@ -110,31 +114,30 @@ def _pose_arm(scene: Scene, shown: list[int]) -> int | None:
     graspable = [i for i in shown if np.sort(scene.objects[i].size)[0] < MAX_OPENING * 0.9]
     held = int(rng.choice(graspable)) if graspable and rng.random() < HELD_SHARE else None
     opening = rng.uniform(0.0, MAX_OPENING) if held is None else float(min(scene.objects[held].size)) * 0.9
+    lowest = 0.06 if held is None else 0.03 + float(np.linalg.norm(scene.objects[held].size)) / 2
     for _ in range(60):
         arm.pose(data, random_angles(rng), opening)
         mujoco.mj_kinematics(model, data)
         x, y, z = data.site_xpos[arm.tool]
-        if -0.25 < x < scene.table[0] and abs(y) < scene.table[1] * 0.8 and 0.06 < z < 0.4:
-            break
-    return held
+        if -0.25 < x < scene.table[0] and abs(y) < scene.table[1] * 0.8 and lowest < z < 0.45:
+            return held
+    return None  # nowhere to hold it clear of the table
 
 
 def _put_into_gripper(scene: Scene, thing: SceneObject) -> None:
-    """Hold the object between the fingers, its thinnest side across them."""
+    """Hold the object's middle between the fingers, its thinnest side across them and its longest side across both."""
     assert scene.arm is not None
     data, rng = scene.data, scene.rng
-    thin = int(np.argmin(thing.size))
+    thin, along, long = np.argsort(thing.size)
     axes = np.zeros((3, 3))
-    others = [a for a in range(3) if a != thin]
-    axes[thin] = [0, 1, 0]  # object axis -> tool axis; the fingers move along the tool's y
-    axes[others[0]], axes[others[1]] = [1, 0, 0], np.cross([1, 0, 0], [0, 1, 0])
+    axes[thin], axes[long], axes[along] = [0, 1, 0], [1, 0, 0], [0, 0, 1]  # object axis -> tool axis; z leaves the palm
     if np.linalg.det(axes) < 0:
-        axes[others[0]] *= -1
+        axes[long] *= -1
     site = data.site_xmat[scene.arm.tool].reshape(3, 3)
     matrix = site @ axes.T
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, matrix.ravel())
-    reach = rng.uniform(-0.2, 0.3) * thing.size[others[1]]
+    reach = max(rng.uniform(0, 0.3) * thing.size[along], thing.size[along] / 2 - FINGER_REACH)
     centre = matrix @ np.array([0, 0, thing.size[2] / 2])
     data.qpos[thing.qpos : thing.qpos + 7] = [*(data.site_xpos[scene.arm.tool] + site[:, 2] * reach - centre), *quat]
 

@@ -1,7 +1,7 @@
 """Colour, metric depth and object ids of a MuJoCo scene, off screen (EGL or OSMesa, by MUJOCO_GL).
 
 Two passes: colour, and one id pass whose depth buffer is read with it. Depth is z along the optical axis; it and the
-ids agree with ray casting to 1e-5 m (tested).
+ids agree with ray casting (tested).
 """
 
 from __future__ import annotations

@@ -45,8 +45,9 @@ def look_at(scene: Scene, eye: np.ndarray, target: np.ndarray, fovy: float, roll
     """Point the scene's camera from ``eye`` at ``target`` (m); ``fovy`` in degrees, ``roll`` in radians."""
     camera = scene.model.camera(CAMERA).id
     back = (eye - target) / np.linalg.norm(eye - target)
-    right = np.cross([np.sin(roll), 0.0, np.cos(roll)], back)
-    right /= np.linalg.norm(right)
+    level = np.cross([0.0, 0.0, 1.0], back)
+    level /= np.linalg.norm(level)
+    right = np.cos(roll) * level + np.sin(roll) * np.cross(back, level)
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(back, right), back], 1).ravel())
     scene.model.cam_pos[camera], scene.model.cam_quat[camera], scene.model.cam_fovy[camera] = eye, quat, fovy

@@ -52,6 +52,35 @@ def test_deactivated_it_does_not_answer_and_keeps_its_target(rig: Rig) -> None:
     assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
 
 
+def test_an_image_from_before_a_pause_is_not_answered_after_it(rig: Rig) -> None:
+    rig.engine.gate.clear()
+    rig.send("image", image(1))
+    rig.spin_until(rig.engine.started.is_set, "the inference")
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    assert rig.transition(Transition.TRANSITION_ACTIVATE)
+    rig.engine.gate.set()
+    rig.spin_until(rig.inputs_matched, "matched inputs")
+    rig.send("image", image(2))
+    rig.answer(2)
+    assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
+
+
+def test_an_answer_that_cannot_be_published_does_not_end_the_worker(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = rig.node._answering._outputs
+    publish, failures = outputs.publish, [RuntimeError("no memory")]
+
+    def fails_once(answer: object) -> None:
+        if failures:
+            raise failures.pop()
+        publish(answer)
+
+    monkeypatch.setattr(outputs, "publish", fails_once)
+    rig.send("image", image(1))
+    rig.spin_until(lambda: "RuntimeError while answering an image: no memory" in rig.said(), "the sentence")
+    rig.send("image", image(2))
+    rig.answer(2)
+
+
 def test_cleanup_forgets_the_target(rig: Rig) -> None:
     rig.focus(roi(10, 20, 30, 40))
     assert rig.transition(Transition.TRANSITION_DEACTIVATE)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from focusdepth_core.engine.export import export, load_run
 from focusdepth_core.fde_bench.batches import MEAN, STD, batches
 from focusdepth_core.fde_bench.evaluate import evaluate, table
-from focusdepth_core.fde_bench.packed import open_packed
+from focusdepth_core.fde_bench.packed import Packed, open_packed
 from focusdepth_core.model.focusdepth import FocusDepthConfig
 from focusdepth_core.model.geometry.da2 import GeometryConfig
 from focusdepth_core.model.prompt.lite import LiteConfig
@@ -46,8 +46,8 @@ def run(data, tmp_path_factory):
 
 
 def test_batches_keep_image_mask_box_and_depth_together(data):
-    packed = open_packed(data / "train", 56, 42)
-    batch = next(batches(packed, 8, 42, 28, 0.7, seed=0))
+    packed = open_packed(data / "train")
+    batch = next(batches(packed, 8, 42, 28, 0.7, seed=(0, 1)))
     assert batch.image.shape == (8, 3, 28, 42) and batch.image.dtype == np.float32
     assert (batch.image * STD[:, None, None] + MEAN[:, None, None]).min() >= 0
     for mask, (cx, cy, w, h) in zip(batch.mask, batch.box[:, 0]):
@@ -56,8 +56,28 @@ def test_batches_keep_image_mask_box_and_depth_together(data):
         centre = (columns.min() + columns.max() + 1) / 84, (rows.min() + rows.max() + 1) / 56
         assert np.abs(np.subtract((cx, cy), centre)).max() < 0.15
         assert 0 < w <= 1.01 and 0 < h <= 1.01
-    again = next(batches(packed, 8, 42, 28, 0.7, seed=0))
+    again, other = (next(batches(packed, 8, 42, 28, 0.7, seed=(0, i))) for i in (1, 2))
     assert np.array_equal(batch.image, again.image)
+    assert not np.array_equal(batch.image, other.image)
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.75])
+def test_truth_lies_where_the_image_shows_it(crop):
+    """An edge in image and depth comes out of crop, resize and letterbox at the same place."""
+    edge = np.arange(240) >= 101
+    image = np.repeat(np.repeat(np.where(edge, 200, 60)[:, None], 320, 1)[..., None], 3, 2).astype(np.uint8)
+    depth = np.repeat(np.where(edge, 5000, 10000)[:, None], 320, 1).astype(np.uint16)
+    data = Packed(image[None], depth[None], (depth == 5000).astype(np.uint8)[None], 5000, [[1]])
+    source, offsets = batches(data, 1, 168, 126, crop, seed=(0,)), []
+    for _ in range(40):
+        batch = next(source)
+        rows = batch.depth[0, :, 84] > 0
+        shown, truth = batch.image[0, 0, rows, 84], batch.depth[0, rows, 84]
+        near = (truth < 1.5).sum()
+        if 5 < near < len(truth) - 5:
+            level = (shown - shown[0]) / (shown[-1] - shown[0])
+            offsets.append(level.sum() - near)
+    assert len(offsets) > 20 and abs(np.mean(offsets)) < 0.15
 
 
 def test_training_learns_and_logs(run):
@@ -87,7 +107,7 @@ def test_a_loss_that_is_no_number_stops_the_run(run):
     broken = Phase(
         phase.name, phase.learning, lambda m, b, r: m.geometry(b["image"]).mean() * float("nan"), 3, 1e-3, None
     )
-    source = batches(open_packed(run.data / "train", 56, 42), 2, 56, 42, 1, 0)
+    source = batches(open_packed(run.data / "train"), 2, 56, 42, 1, (0,))
     with pytest.raises(FloatingPointError, match="loss is nan in step 0 of full"):
         run_phase(broken, load_run(run.out, "full"), run, source)
 
