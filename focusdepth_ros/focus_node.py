@@ -63,8 +63,8 @@ class FocusNode(LifecycleNode):
         outputs = Outputs(self, self._status)
         self._answering = Answering(self, self._status, self._inputs, outputs, pipeline, lambda: self._store.current)
         self._answering.enabled = self._enabled
-        model, backend = pipeline.model, self._store.current.backend
-        self._status.values({"model": model.name, "license": model.license, "backend": backend})
+        model = pipeline.model
+        self._status.values({"model": model.name, "license": model.license, "backend": pipeline.backend})
         self._status.state("inactive")
         return super().on_configure(state)
 

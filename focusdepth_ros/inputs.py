@@ -87,7 +87,9 @@ class Inputs:
             topic,
             callback,
             profile,
-            event_callbacks=qos.subscription_events(name, lambda reason: self._status.complain(f"qos {name}", reason)),
+            event_callbacks=qos.subscription_events(
+                name, lambda reason: self._status.complain(f"qos {name}", reason, lasts_s=qos.MISMATCH_S)
+            ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._subscriptions.append(subscription)

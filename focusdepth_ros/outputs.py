@@ -60,6 +60,8 @@ def _publisher(node: LifecycleNode, status: Status, topic: str, kind: type, prof
         kind,
         topic,
         profile,
-        event_callbacks=qos.publisher_events(name, lambda reason: status.complain(f"qos {name}", reason)),
+        event_callbacks=qos.publisher_events(
+            name, lambda reason: status.complain(f"qos {name}", reason, lasts_s=qos.MISMATCH_S)
+        ),
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )

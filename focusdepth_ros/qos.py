@@ -19,6 +19,8 @@ except ImportError:  # Humble
 
 Report = Callable[[str], None]
 
+MISMATCH_S = 30.0  # how long a mismatch is in the status; the middleware does not tell when it is over
+
 
 def stream(depth: int, reliability: str = "best_effort") -> QoSProfile:
     """Sensor data: the newest ``depth`` messages; ``reliability``: best_effort or reliable."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ PERIOD_S = 1.0
 class Complaint:
     level: bytes
     sentence: str
+    until: float = math.inf  # of time.monotonic
 
 
 class Status:
@@ -54,12 +57,13 @@ class Status:
         with self._lock:
             self._values.update({key: str(value) for key, value in values.items()})
 
-    def complain(self, subject: str, sentence: str, level: bytes = WARN) -> None:
+    def complain(self, subject: str, sentence: str, level: bytes = WARN, lasts_s: float = math.inf) -> None:
+        """Until ``settle``, or for ``lasts_s`` if nothing will tell when it is over."""
         with self._lock:
             self._log(subject, sentence, level)
-            complaint = Complaint(level, sentence)
-            if self._complaints.get(subject) != complaint:
-                self._complaints[subject] = complaint
+            known = self._complaints.get(subject)
+            self._complaints[subject] = Complaint(level, sentence, time.monotonic() + lasts_s)
+            if known is None or (known.level, known.sentence) != (level, sentence):
                 self._publish()
 
     def settle(self, *subjects: str) -> None:
@@ -104,6 +108,7 @@ class Status:
 
     def _publish_all(self) -> None:
         with self._lock:
+            self.settle(*[subject for subject, c in self._complaints.items() if c.until < time.monotonic()])
             message = self._publish()
         array = DiagnosticArray(status=[message])
         array.header.stamp = self._node.get_clock().now().to_msg()

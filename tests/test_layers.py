@@ -16,6 +16,7 @@ HEAVY = {"torch", "transformers", "mujoco", "onnxruntime", "tensorrt", "pycuda"}
 EXPORT = CORE / "engine" / "export.py"  # lives with the engines and writes what they read, with torch
 LEARNING_SIDE = (
     "focusdepth_core.model",
+    "focusdepth_core.fde_bench",
     "focusdepth_core.train",
     "focusdepth_core.losses",
     "focusdepth_core.engine.export",

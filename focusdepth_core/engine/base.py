@@ -13,7 +13,9 @@ class EngineError(RuntimeError):
 
 
 class Engine(Protocol):
-    """One loaded network."""
+    """One loaded network. ``name``: of the backend and what it runs on."""
+
+    name: str
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs by name. Raises ``EngineError`` for inputs of a wrong name, shape or type."""

@@ -38,6 +38,7 @@ class OnnxRuntimeEngine:
             reason = str(error).splitlines()[0].rsplit("failed:", 1)[-1].strip()
             raise EngineError(f"{path} cannot be loaded by onnxruntime: {reason}") from None
         self._path = path
+        self.name = f"onnxruntime, {self._session.get_providers()[0].removesuffix('ExecutionProvider')}"
         self._inputs: dict[str, list[Any]] = {i.name: i.shape for i in self._session.get_inputs()}
         self._outputs: list[str] = [o.name for o in self._session.get_outputs()]
 

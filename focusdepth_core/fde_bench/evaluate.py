@@ -19,11 +19,12 @@ import numpy as np
 from tqdm import tqdm
 
 from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
-from focusdepth_core.fde_bench.packed import SCENE_FILE, usable_targets
+from focusdepth_core.fde_bench.packed import usable_targets
+from focusdepth_core.machine import machine
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
-from focusdepth_core.sim.splits import held_out_categories
+from focusdepth_core.sim.splits import SCENE_FILE, held_out_categories
 
 REGIONS = ("foreground", "band", "background", "global")
 BOOTSTRAPS = 2000
@@ -67,6 +68,7 @@ def summary(pairs: list[Pair]) -> dict:
         result[net] = {
             r: {m: _mean([getattr(x[r], m) for x in regions]) for m in ("absrel", "delta_1")} for r in REGIONS
         }
+        result[net]["clipped"] = _mean([getattr(p, net).alignment.clipped for p in pairs])
         result[net]["failed_alignments"] = sum(getattr(p, net).alignment.failed for p in pairs)
     result["absrel_change"] = {r: _change(pairs, r) for r in REGIONS}
     result["mask_iou"] = round(float(np.mean([p.mask_iou for p in pairs])), 4)
@@ -103,7 +105,7 @@ def evaluate(model_dir: Path, split: Path, scenes: int) -> dict:
         "trained_categories": [p for p in pairs if p.category not in held_out],
         "held_out_categories": [p for p in pairs if p.category in held_out],
     }
-    about = {"model": pipeline.model.name, "split": split.name, "date": date.today().isoformat()}
+    about = {"model": pipeline.model.name, "split": split.name, "date": date.today().isoformat(), "machine": machine()}
     return about | {name: summary(group) for name, group in groups.items() if group}
 
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-SCENE_FILE = "scene.json"
+from focusdepth_core.sim.splits import SCENE_FILE
+
 MIN_VISIBLE = 0.3  # share of the target; less visible ones are neither trained on nor judged
 MIN_AREA = 0.001  # of the image
 

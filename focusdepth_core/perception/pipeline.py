@@ -46,6 +46,11 @@ class Pipeline:
         pipeline.process(blank, [Target("warm-up", (0.0, 0.0, float(width), float(height)))])
         return pipeline
 
+    @property
+    def backend(self) -> str:
+        """What runs the network for frames with a target."""
+        return self._focus.name
+
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.
 

@@ -25,13 +25,12 @@ from focusdepth_core.sim.arrange import arrange
 from focusdepth_core.sim.exposure import Exposure
 from focusdepth_core.sim.render import Renderer
 from focusdepth_core.sim.scene import Scene
-from focusdepth_core.sim.splits import seed_range
+from focusdepth_core.sim.splits import SCENE_FILE, seed_range
 from focusdepth_core.sim.view import SimFrame, random_view, shoot
 
 DEPTH_SCALE = 5000  # units per metre: 0.2 mm steps, 13.1 m at most
 VIEWS_PER_SCENE = 16
 VIEWS_PER_ARRANGEMENT = 2
-SCENE_FILE = "scene.json"
 
 
 @dataclass(frozen=True)

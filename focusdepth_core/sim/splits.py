@@ -8,6 +8,7 @@ from pathlib import Path
 
 from focusdepth_core.sim.shapes import CATEGORIES
 
+SCENE_FILE = "scene.json"  # of each generated scene: K and targets of its frames
 SPLITS_FILE = Path(__file__).with_name("splits.json")
 
 

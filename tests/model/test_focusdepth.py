@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("torch", reason="needs focusdepth_core[train]")
+
 import torch
 
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig

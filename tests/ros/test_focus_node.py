@@ -146,7 +146,7 @@ def test_status_and_diagnostics_tell_what_runs(rig: Rig) -> None:
     rig.answer(1)
     rig.spin_until(lambda: arrays and rig.value("answered") == "1", "the first count")
     assert rig.said() == "answering /image"
-    assert (rig.value("model"), rig.value("license"), rig.value("backend")) == ("fake", "none", "auto")
+    assert (rig.value("model"), rig.value("license"), rig.value("backend")) == ("fake", "none", "numpy")
     assert (rig.value("dropped"), rig.value("refused"), rig.value("scale_source")) == ("0", "0", "none")
     assert float(rig.value("latency_ms")) > 0
     assert arrays[-1].status[0].name == "focus_node: depth"

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="needs focusdepth_core[train]")
+
 import torch
 
 from focusdepth_core.fde_bench.metrics import boundary_band as numpy_band

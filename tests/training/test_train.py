@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("torch", reason="needs focusdepth_core[train]")
+
+import onnx
 import torch
 from safetensors.torch import load_file
 
