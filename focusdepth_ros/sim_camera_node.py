@@ -27,7 +27,7 @@ from focusdepth_ros.process import run
 @dataclass(frozen=True)
 class SimParameters:
     seed: int = parameter(
-        950006, "Scene to show; 950000 to 999999 are never trained on.", limits=(0, 999999), settable="at start"
+        950009, "Scene to show; 950000 to 999999 are never trained on.", limits=(0, 999999), settable="at start"
     )
     width: int = parameter(320, "Of the images, in px.", limits=(32, 4096), settable="at start")
     height: int = parameter(240, "Of the images, in px.", limits=(32, 4096), settable="at start")

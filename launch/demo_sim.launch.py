@@ -34,7 +34,7 @@ def generate_launch_description() -> LaunchDescription:
     )
     return LaunchDescription(
         [
-            DeclareLaunchArgument("seed", default_value="950006", description="Scene to show, 0 to 999999."),
+            DeclareLaunchArgument("seed", default_value="950009", description="Scene to show, 0 to 999999."),
             DeclareLaunchArgument("rate", default_value="4.0", description="Images per second."),
             focus,
             camera,

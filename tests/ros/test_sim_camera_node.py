@@ -43,7 +43,7 @@ Frames = list[dict[str, Any]]
 def frames(ros: None) -> Iterator[Frames]:
     """Some frames that came whole: one message per topic."""
     values = {
-        "seed": 950006,
+        "seed": 950009,
         "width": WIDTH,
         "height": HEIGHT,
         "rate": 10.0,
