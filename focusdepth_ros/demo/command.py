@@ -32,7 +32,7 @@ from focusdepth_ros.demo.recording import Recording
 from focusdepth_ros.demo.scores import REGIONS, Scored, figures, score
 
 WIDTH, HEIGHT = 320, 240
-SEED = 950009  # of the test split, as is one of its two targets: that category was never trained on
+SEED = 950009  # of the test split: never trained on
 CAMERA = "sim_camera_node"
 START_S, RECORD_S = 60.0, 110.0  # longest time to the first image and to the last one
 MAX_RATE_HZ, MIN_RATE_HZ = 4.0, 0.8

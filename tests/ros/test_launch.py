@@ -14,7 +14,8 @@ import launch_pytest
 import rclpy
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticStatus
-from launch.actions import IncludeLaunchDescription
+from launch.actions import IncludeLaunchDescription, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 import launch
@@ -23,6 +24,7 @@ from focusdepth_ros import qos
 pytestmark = pytest.mark.ros_distro
 
 TIMEOUT_S = 60.0
+exit_codes: list[int] = []
 
 
 @launch_pytest.fixture
@@ -32,6 +34,7 @@ def focus() -> launch.LaunchDescription:
     return launch.LaunchDescription(
         [
             IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=arguments),
+            RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: exit_codes.append(event.returncode))),
             launch_pytest.actions.ReadyToTest(),
         ]
     )
@@ -47,3 +50,8 @@ def test_the_node_becomes_active_and_listens_where_it_was_told(ros: None) -> Non
         assert time.monotonic() < end, f"not active; the status says: {[status.message for status in statuses]}"
         rclpy.spin_once(probe, timeout_sec=0.1)
     probe.destroy_node()
+
+
+@pytest.mark.launch(fixture=focus, shutdown=True)
+def test_the_node_ends_cleanly_on_sigint() -> None:
+    assert exit_codes and set(exit_codes) == {0}
