@@ -16,6 +16,11 @@ ALLOCATOR = {
 }
 
 
+def allocator() -> dict[str, str]:
+    """Environment of a process with these settings, where the user has set no others."""
+    return {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
+
+
 def profile_variable() -> str:
     """Where Fast DDS of this distribution looks for a profile."""
     prefix = "FASTRTPS" if os.environ.get("ROS_DISTRO") in OLD_DISTRIBUTIONS else "FASTDDS"

@@ -54,7 +54,7 @@ def generate_launch_description() -> LaunchDescription:
             {"model_dir": ParameterValue(LaunchConfiguration("model_dir"), value_type=str)},
         ],
         remappings=[(topic, LaunchConfiguration(topic)) for topic in REMAPPED],
-        additional_env=transport.ALLOCATOR,
+        additional_env=transport.allocator(),
     )
     return LaunchDescription(
         [

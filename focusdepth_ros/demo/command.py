@@ -85,7 +85,7 @@ def _play(args: argparse.Namespace, console: Console) -> None:
     console.print(
         f"model {pipeline.model.name}: {1e3 * inference_s:.0f} ms per image here; the camera runs at {rate:.1f} Hz"
     )
-    os.environ.update({transport.profile_variable(): transport.profile(), **{**transport.ALLOCATOR, **os.environ}})
+    os.environ.update({transport.profile_variable(): transport.profile(), **transport.allocator()})
     recording = _record(args, rate, console)
     if not recording.answered:
         raise DemoFailed("no image was answered")
