@@ -4,11 +4,11 @@ Phases, each saved when done and skipped when found, so that a stopped run goes 
 
 1. ``small``    the geometry net at two thirds of the size, on crops
 2. ``full``     the geometry net at full size
-3. ``baseline`` the geometry net fine-tuned as a whole, without a prompt: what FocusDepth is compared with
-4. ``stage1``   prompt branch and MSSA, everything else frozen
-5. ``stage2``   prompt branch, MSSA and depth decoder, encoder frozen
+3. ``stage1``   prompt branch and MSSA, everything else frozen
+4. ``stage2``   prompt branch, MSSA and depth decoder, encoder frozen
+5. ``baseline`` the geometry net fine-tuned as a whole, without a prompt: what FocusDepth is compared with
 
-``baseline`` starts from the same weights as ``stage1`` and takes as many steps on as many images as 4 and 5 together.
+``baseline`` starts from the same weights as ``stage1`` and takes as many steps on as many images as 3 and 4 together.
 """
 
 from __future__ import annotations

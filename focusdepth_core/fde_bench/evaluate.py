@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
-from focusdepth_core.fde_bench.packed import usable_targets
+from focusdepth_core.fde_bench.packed import read_frame, scene_folders, usable_targets
 from focusdepth_core.machine import machine
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
@@ -45,10 +44,8 @@ def pairs_of_scene(pipeline: Pipeline, folder: Path) -> Iterator[Pair]:
     """Evaluate the frames of one generated scene at their own size."""
     scene = json.loads((folder / SCENE_FILE).read_text())
     for record in scene["frames"]:
-        stem = folder / record["name"]
-        image = cv2.cvtColor(cv2.imread(f"{stem}.jpg"), cv2.COLOR_BGR2RGB)
-        depth = cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED).astype(np.float32) / scene["depth_scale"]
-        ids = cv2.imread(f"{stem}_ids.png", cv2.IMREAD_UNCHANGED)
+        image, scaled_depth, ids = read_frame(folder / record["name"])
+        depth = scaled_depth.astype(np.float32) / scene["depth_scale"]
         frame = Frame(image)
         plain = pipeline.process(frame, []).relative_depth
         for target in usable_targets(record):
@@ -94,9 +91,7 @@ def _change(pairs: list[Pair], region: str) -> dict[str, float]:
 
 def evaluate(model_dir: Path, split: Path, scenes: int) -> dict:
     """Raises ``FileNotFoundError`` if ``split`` holds no scene."""
-    folders = sorted(p for p in split.glob("[0-9]*") if (p / SCENE_FILE).exists())[: scenes or None]
-    if not folders:
-        raise FileNotFoundError(f"no scene in {split}; make some with python -m focusdepth_core.sim.generate")
+    folders = scene_folders(split)[: scenes or None]
     pipeline = Pipeline.open(model_dir)
     pairs = [pair for folder in tqdm(folders, unit="scene") for pair in pairs_of_scene(pipeline, folder)]
     held_out = held_out_categories()

@@ -1,6 +1,6 @@
 """A generated split as memory-mapped arrays: no decoding while training.
 
-Made once beside the split (``SPLIT_packed/``) and opened by every later run.
+Made beside the split (``SPLIT_packed/``), opened by every later run, and made anew once the split has other scenes.
 """
 
 from __future__ import annotations
@@ -38,24 +38,46 @@ class Packed:
 
 
 def open_packed(split: Path) -> Packed:
-    """Open the arrays of ``split`` (a folder of the generator), making them first if they are missing.
+    """Open the arrays of ``split`` (a folder of the generator), making them first if they are missing or old.
 
-    Raises ``FileNotFoundError`` if the folder holds no scene.
+    Raises ``FileNotFoundError`` if the folder holds no scene, ``OSError`` for an image that cannot be read.
     """
+    scenes = [p.name for p in scene_folders(split)]
     folder = split.with_name(f"{split.name}_packed")
-    if not folder.exists():
-        _pack(split, folder)
+    about = folder / "about.json"
+    if not about.exists() or json.loads(about.read_text())["scenes"] != scenes:
+        _pack(split, scenes, folder)
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("image", "depth", "ids")]
-    meta = json.loads((folder / "targets.json").read_text())
+    meta = json.loads(about.read_text())
     return Packed(*arrays, meta["depth_scale"], meta["targets"])
 
 
-def _pack(split: Path, folder: Path) -> None:
-    scenes = [
-        json.loads((p / SCENE_FILE).read_text()) for p in sorted(split.glob("[0-9]*")) if (p / SCENE_FILE).exists()
-    ]
-    if not scenes:
+def scene_folders(split: Path) -> list[Path]:
+    """The finished scenes of a folder of the generator. Raises ``FileNotFoundError`` if there is none."""
+    folders = sorted(p.parent for p in split.glob(f"[0-9]*/{SCENE_FILE}"))
+    if not folders:
         raise FileNotFoundError(f"no scene in {split}; make some with python -m focusdepth_core.sim.generate")
+    return folders
+
+
+def read_frame(stem: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image H,W,3 uint8 RGB, scaled depth H,W uint16 and ids H,W uint8 of one frame; ``stem``: its path, no suffix.
+
+    Raises ``OSError`` for a file that is missing or damaged.
+    """
+    colour, depth, ids = (_read(f"{stem}{suffix}") for suffix in (".jpg", "_depth.png", "_ids.png"))
+    return cv2.cvtColor(colour, cv2.COLOR_BGR2RGB), depth, ids
+
+
+def _read(path: str) -> np.ndarray:
+    image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise OSError(f"{path} is missing or damaged; delete its folder and generate the scene again")
+    return image
+
+
+def _pack(split: Path, names: list[str], folder: Path) -> None:
+    scenes = [json.loads((split / name / SCENE_FILE).read_text()) for name in names]
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -64,17 +86,15 @@ def _pack(split: Path, folder: Path) -> None:
     image = np.lib.format.open_memmap(part / "image.npy", "w+", np.uint8, (*shape, 3))
     depth = np.lib.format.open_memmap(part / "depth.npy", "w+", np.uint16, shape)
     ids = np.lib.format.open_memmap(part / "ids.npy", "w+", np.uint8, shape)
-    meta: dict = {"depth_scale": scenes[0]["depth_scale"], "targets": []}
-    frames = ((s["seed"], f) for s in scenes for f in s["frames"])
-    for k, (seed, frame) in enumerate(tqdm(frames, total=count, desc=f"pack {split.name}", unit="image")):
-        stem = split / f"{seed:06d}" / frame["name"]
-        image[k] = cv2.imread(f"{stem}.jpg", cv2.IMREAD_COLOR)[..., ::-1]
-        depth[k] = cv2.imread(f"{stem}_depth.png", cv2.IMREAD_UNCHANGED)
-        ids[k] = cv2.imread(f"{stem}_ids.png", cv2.IMREAD_UNCHANGED)
+    meta: dict = {"scenes": names, "depth_scale": scenes[0]["depth_scale"], "targets": []}
+    frames = ((name, f) for name, s in zip(names, scenes) for f in s["frames"])
+    for k, (name, frame) in enumerate(tqdm(frames, total=count, desc=f"pack {split.name}", unit="image")):
+        image[k], depth[k], ids[k] = read_frame(split / name / frame["name"])
         meta["targets"].append([t["id"] for t in usable_targets(frame)])
     for array in (image, depth, ids):
         array.flush()
-    (part / "targets.json").write_text(json.dumps(meta))
+    (part / "about.json").write_text(json.dumps(meta))
+    shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
 
