@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from focusdepth_core.model.geometry.da2 import DepthAnythingV2, GeometryConfig, pyramid_grids
+from focusdepth_core.model.geometry.base import pyramid_grids
+from focusdepth_core.model.geometry.da2 import DepthAnythingV2, DepthAnythingV2Config
 from focusdepth_core.model.mssa import MSSA, MSSAConfig
+from focusdepth_core.model.prompt.base import Prompt
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
 
@@ -17,64 +19,120 @@ from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 class FocusDepthConfig:
     """Everything that a checkpoint's weights depend on."""
 
-    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    geometry: DepthAnythingV2Config = field(default_factory=DepthAnythingV2Config)
     prompt: LiteConfig = field(default_factory=LiteConfig)
     mssa: MSSAConfig = field(default_factory=MSSAConfig)
+    auxiliary_mask: bool = False
+    """A segmentation branch on the decoder (the paper), used in training alone: it predicts the target's mask."""
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FocusDepthConfig:
-        geometry = {**values["geometry"], "neck": tuple(values["geometry"]["neck"])}
-        return cls(GeometryConfig(**geometry), LiteConfig(**values["prompt"]), MSSAConfig(**values["mssa"]))
+class Features(NamedTuple):
+    """What the frozen parts know: ``tokens`` of the geometry encoder, and per scale the ``aligned`` prompt maps."""
+
+    tokens: list[torch.Tensor]
+    aligned: list[torch.Tensor]
+    mask_logits: torch.Tensor
+
+
+class FocusOutput(NamedTuple):
+    """``depth``: raw B,K,h,w, K = 1 map for all targets or one for each; ``mask_logits``: B,T,rows,columns;
+    ``auxiliary``: B,K,rows,columns logits of the decoder's segmentation branch, or None."""
+
+    depth: torch.Tensor
+    mask_logits: torch.Tensor
+    auxiliary: torch.Tensor | None
 
 
 class FocusDepth(nn.Module):
-    """Geometry branch, lite prompt branch and MSSA on the pyramid grids."""
+    """Geometry branch, prompt branch and MSSA."""
 
-    def __init__(self, config: FocusDepthConfig, geometry: DepthAnythingV2 | None = None) -> None:
+    def __init__(self, config: FocusDepthConfig) -> None:
         super().__init__()
         self.config = config
-        self.geometry = DepthAnythingV2.untrained(config.geometry) if geometry is None else geometry
-        grid = config.geometry.grid
-        self.prompt = LitePrompt(config.geometry.hidden, grid, config.prompt)
-        sources = self.prompt.feature_grids
-        c_prompt, c_geometry = config.prompt.width, config.geometry.fusion
-        self.mssa = MSSA(c_prompt, c_geometry, sources, self.prompt.fine, pyramid_grids(grid), config.mssa)
+        self.geometry = DepthAnythingV2(config.geometry)
+        self.grid = config.geometry.grid
+        self.prompt = LitePrompt(self.geometry.token_channels, self.grid, config.prompt)
+        on_tokens = config.mssa.grids == "tokens"
+        grids = [self.grid] * 4 if on_tokens else pyramid_grids(self.grid)
+        channels = self.geometry.token_channels if on_tokens else self.geometry.pyramid_channels
+        branch = self.prompt
+        self.mssa = MSSA(branch.width, channels, branch.feature_grids, branch.mask_grid, grids, config.mssa)
+        self.auxiliary = _segmentation_branch(self.geometry.pyramid_channels) if config.auxiliary_mask else None
 
-    def forward(self, image: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``image`` B,3,h,w normalised; ``boxes`` B,T,4 cxcywh in [0, 1] of the input.
+    def forward(
+        self, image: torch.Tensor, prompt: Prompt, prompt_image: torch.Tensor | None = None, union: bool = True
+    ) -> FocusOutput:
+        """``image`` B,3,h,w normalised; ``prompt_image`` B,3,side,side for a prompt branch that has its own input.
 
-        Returns raw disparity B,h,w, one map for all T targets, and mask logits B,T,rows,columns.
+        ``union``: one depth map for all targets of an image; else each is computed as if it were alone.
         """
-        grid, count = self.config.geometry.grid, boxes.shape[1]
         tokens = self.geometry.encode(image)
-        per_target = [t.repeat_interleave(count, 0) for t in (*tokens, image)]
-        maps = self.prompt(per_target[:-1], per_target[-1], boxes.flatten(0, 1))
-        pyramid = self.mssa(self.geometry.pyramid(tokens, grid), maps, boxes)
-        logits = maps.mask_logits[:, 0].unflatten(0, boxes.shape[:2])
-        return self.geometry.decode(pyramid, grid), logits
+        return self.decode(self.features(image, tokens, prompt, prompt_image), prompt, union)
+
+    def features(
+        self, image: torch.Tensor, tokens: list[torch.Tensor], prompt: Prompt, prompt_image: torch.Tensor | None = None
+    ) -> Features:
+        """Everything before the fusion. Raises ``ValueError`` if the prompt branch lacks its image."""
+        if self.prompt.side and prompt_image is None:
+            raise ValueError(f"prompt_image is missing: the prompt branch needs the image at {self.prompt.side} px")
+        maps = self.prompt(self.prompt.encode_image(prompt_image if self.prompt.side else image, tokens), prompt)
+        return Features(tokens, self.mssa.align(maps), maps.mask_logits)
+
+    def decode(self, features: Features, prompt: Prompt, union: bool = True) -> FocusOutput:
+        """Fusion and depth."""
+        tokens, images = features.tokens, prompt.images
+        if not union:
+            tokens = [t.repeat_interleave(prompt.targets, 0) for t in tokens]
+            prompt = prompt.flat()
+        fused = self.geometry.fuse(self._conditioned(tokens, features.aligned, prompt), self.grid)
+        depth = self.geometry.predict(fused, self.grid).unflatten(0, (images, -1))
+        auxiliary = None if self.auxiliary is None else self.auxiliary(fused)[:, 0].unflatten(0, (images, -1))
+        return FocusOutput(depth, features.mask_logits[:, 0].unflatten(0, (images, -1)), auxiliary)
+
+    def _conditioned(
+        self, tokens: list[torch.Tensor], aligned: list[torch.Tensor], prompt: Prompt
+    ) -> list[torch.Tensor]:
+        """The decoder's pyramid with the prompt in it."""
+        rasters = [prompt.raster(grid) for grid in self.mssa.grids]
+        if self.config.mssa.grids == "pyramid":
+            return self.mssa(self.geometry.pyramid(tokens, self.grid), aligned, rasters)
+        maps = [t.transpose(1, 2).unflatten(2, self.grid) for t in tokens]
+        fused = self.mssa(maps, aligned, rasters)
+        return self.geometry.pyramid([f.flatten(2).transpose(1, 2) for f in fused], self.grid)
 
     def set_stage(self, stage: int) -> list[nn.Parameter]:
-        """Freeze for training stage 1 (prompt branch and MSSA) or 2 (and the depth decoder); returns what learns.
+        """Freeze for training stage 1 (MSSA, and a prompt branch that is not pretrained) or 2 (the depth decoder and
+        its segmentation branch as well); returns what learns.
 
-        The geometry encoder is frozen in both. Raises ``ValueError`` for another stage.
+        Both encoders are frozen in both. Raises ``ValueError`` for another stage.
         """
         if stage not in (1, 2):
             raise ValueError(f"stage = {stage}; there are stage 1 (MSSA) and stage 2 (MSSA and decoder)")
-        self.requires_grad_(False)
-        learning: list[nn.Module] = [self.prompt, self.mssa]
+        learning: list[nn.Module] = [self.mssa] if self.prompt.pretrained else [self.prompt, self.mssa]
         if stage == 2:
-            learning += [self.geometry.net.neck, self.geometry.net.head]
+            learning += [*self.geometry.decoder, *([] if self.auxiliary is None else [self.auxiliary])]
+        return self._learn(learning)
+
+    def set_geometry(self) -> list[nn.Parameter]:
+        """Freeze everything but the geometry branch, for pretraining and for the globally fine-tuned baseline."""
+        return self._learn([self.geometry])
+
+    def _learn(self, learning: list[nn.Module]) -> list[nn.Parameter]:
+        self.requires_grad_(False)
         for module in learning:
             module.requires_grad_(True)
-        # The lowest fusion layer has no skip input, so this unit never runs (as in the original Depth Anything).
-        self.geometry.net.neck.fusion_stage.layers[0].residual_layer1.requires_grad_(False)
+        for parameter in self.geometry.unused:
+            parameter.requires_grad_(False)
         return [p for p in self.parameters() if p.requires_grad]
 
     def train(self, mode: bool = True) -> FocusDepth:
-        """Training mode for all but the frozen encoder."""
+        """Training mode for all that learns: SAM3, for one, has dropout, which would make a frozen prompt noisy."""
         super().train(mode)
-        self.geometry.net.backbone.eval()
+        for module in (self.prompt, self.geometry.encoder):
+            if not any(p.requires_grad for p in module.parameters()):
+                module.eval()
         return self
+
+
+def _segmentation_branch(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))

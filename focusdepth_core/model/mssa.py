@@ -8,80 +8,117 @@ MSSA returns the geometry features bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from focusdepth_core.model.grids import Grid, Resample, raster_boxes
-from focusdepth_core.model.prompt.lite import PromptMaps
+from focusdepth_core.model.grids import Grid, Resample
+from focusdepth_core.model.prompt.base import PromptMaps
 
 PRIORS = 2  # mask probability and box coverage
 
 
 @dataclass(frozen=True)
 class MSSAConfig:
-    """``rank``: hidden channels of one expert."""
+    """Where MSSA acts, and the paper's ablations. Raises ``ValueError`` for values that cannot be."""
 
+    grids: Literal["pyramid", "tokens"] = "pyramid"
+    """tokens: between encoder and decoder, all on the patch grid (the paper). pyramid: on the decoder's real scales."""
     experts: int = 4
+    """1 is the ablation with one MLP; give it the rank of all experts together."""
     rank: int = 16
+    """Hidden channels of one expert."""
+    gate: bool = True
+    shared: bool = False
+    """Ablation: the same fusion for all scales."""
+    alignment: Literal["aligned", "shuffled"] = "aligned"
+    """shuffled, an ablation: prompt features and priors are permuted over the cells of each scale, always alike."""
+    source: Literal["prompt", "box"] = "prompt"
+    """box, an ablation: MSSA sees where the box is and nothing else of the prompt."""
+
+    def __post_init__(self) -> None:
+        for name in ("experts", "rank"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}; MSSA needs at least 1")
 
 
 class MSSAScale(nn.Module):
-    """Fusion at one scale; grids are fixed at construction."""
+    """Fusion at one scale."""
 
-    def __init__(self, c_prompt: int, c_geometry: int, src: Grid, dst: Grid, config: MSSAConfig) -> None:
+    def __init__(self, c_prompt: int, c_geometry: int, config: MSSAConfig) -> None:
         super().__init__()
         c, self.experts = c_geometry, config.experts
-        self.align = Resample(src, dst)
         self.project = nn.Conv2d(c_prompt, c, 1)
         self.prior = nn.Linear(PRIORS, c)
         self.norm_geometry, self.norm_prompt = nn.LayerNorm(c), nn.LayerNorm(c)
         self.router = nn.Linear(2 * c, config.experts)
         self.expert_in = nn.Linear(2 * c, config.experts * config.rank)
         self.expert_out = nn.Linear(config.experts * config.rank, c, bias=False)
-        self.gate = nn.Linear(2 * c, c)
+        self.gate = nn.Linear(2 * c, c) if config.gate else None
         nn.init.zeros_(self.expert_out.weight)
 
     def forward(self, geometry: torch.Tensor, prompt: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """``geometry`` B,C,dst; ``prompt`` B,c_prompt,src; ``priors`` B,2,dst -> B,C,dst."""
+        """``geometry`` B,C,grid; ``prompt`` B,c_prompt,grid; ``priors`` B,2,grid -> B,C,grid."""
         g = geometry.flatten(2).transpose(1, 2)  # B,N,C
-        p = self.align(self.project(prompt)).flatten(2).transpose(1, 2)
+        p = self.project(prompt).flatten(2).transpose(1, 2)
         p = p + self.prior(priors.flatten(2).transpose(1, 2))
         x = torch.cat([self.norm_geometry(g), self.norm_prompt(p)], -1)
         route = self.router(x).softmax(-1)[..., None]  # B,N,E,1
         hidden = F.gelu(self.expert_in(x)).unflatten(-1, (self.experts, -1)) * route
-        residual = torch.sigmoid(self.gate(x)) * self.expert_out(hidden.flatten(-2))
+        residual = self.expert_out(hidden.flatten(-2))
+        if self.gate is not None:
+            residual = torch.sigmoid(self.gate(x)) * residual
         return geometry + residual.transpose(1, 2).unflatten(2, geometry.shape[2:])
 
 
 class MSSA(nn.Module):
-    """One ``MSSAScale`` per geometry scale, finest first."""
+    """One ``MSSAScale`` per geometry scale, finest first; ``grids``: of the geometry scales."""
 
     def __init__(
-        self, c_prompt: int, c_geometry: int, sources: list[Grid], mask: Grid, targets: list[Grid], config: MSSAConfig
+        self, c_prompt: int, c_geometry: int, sources: list[Grid], mask: Grid, grids: list[Grid], config: MSSAConfig
     ) -> None:
         super().__init__()
-        self.grids = targets
-        pairs = list(zip(sources, targets))
-        self.scales = nn.ModuleList(MSSAScale(c_prompt, c_geometry, s, d, config) for s, d in pairs)
-        self.mask_to_geometry = nn.ModuleList(Resample(mask, d) for d in targets)
-        self.mask_to_prompt = nn.ModuleList(Resample(mask, s) for s in sources)
+        self.config, self.grids = config, grids
+        count = 1 if config.shared else len(grids)
+        self.scales = nn.ModuleList(MSSAScale(c_prompt, c_geometry, config) for _ in range(count))
+        self.features_to_geometry = nn.ModuleList(Resample(s, d) for s, d in zip(sources, grids))
+        self.mask_to_geometry = nn.ModuleList(Resample(mask, d) for d in grids)
+        for i, (rows, columns) in enumerate(grids):
+            order = None
+            if config.alignment == "shuffled":
+                order = torch.randperm(rows * columns, generator=torch.Generator().manual_seed(i))
+            self.register_buffer(f"order_{i}", order, persistent=False)
 
-    def forward(self, geometry: list[torch.Tensor], maps: PromptMaps, boxes: torch.Tensor) -> list[torch.Tensor]:
-        """Fuse T targets per image: their prompt maps are averaged, weighted by mask probability, so that one decode
-        serves all. ``geometry``: B,C,grid each; ``maps``: of B*T targets; ``boxes``: B,T,4."""
-        images = boxes.shape[:2]
+    def align(self, maps: PromptMaps) -> list[torch.Tensor]:
+        """Per geometry scale N,c_prompt+1,grid: the prompt's features and mask probability, cell by cell."""
         probability = torch.sigmoid(maps.mask_logits)
+        both = zip(self.features_to_geometry, maps.features, self.mask_to_geometry)
+        return [torch.cat([features(f), mask(probability)], 1) for features, f, mask in both]
+
+    def forward(
+        self, geometry: list[torch.Tensor], aligned: list[torch.Tensor], rasters: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Fuse T targets per image: their features are averaged, weighted by mask probability, so that one decode
+        serves all. ``geometry``: B,C,grid each; ``aligned``: of B*T targets; ``rasters``: B,T,grid each."""
         fused = []
-        for i, (g, p) in enumerate(zip(geometry, maps.features)):
-            raster = raster_boxes(boxes.flatten(0, 1), self.grids[i])
-            priors = torch.cat([self.mask_to_geometry[i](probability), raster], 1).unflatten(0, images).amax(1)
-            fused.append(self.scales[i](g, _weighted_mean(p, self.mask_to_prompt[i](probability), images), priors))
+        for i, (g, a, raster) in enumerate(zip(geometry, aligned, rasters)):
+            a = a.unflatten(0, raster.shape[:2])
+            features, probability = a[:, :, :-1], a[:, :, -1]
+            if self.config.source == "box":
+                features, probability = torch.zeros_like(features), torch.zeros_like(probability)
+            p = self._shuffled(_weighted_mean(features, probability[:, :, None]), i)
+            priors = self._shuffled(torch.stack([probability.amax(1), raster.amax(1)], 1), i)
+            fused.append(self.scales[0 if self.config.shared else i](g, p, priors))
         return fused
 
+    def _shuffled(self, x: torch.Tensor, scale: int) -> torch.Tensor:
+        order = getattr(self, f"order_{scale}")
+        return x if order is None else x.flatten(2)[:, :, order].unflatten(2, x.shape[2:])
 
-def _weighted_mean(features: torch.Tensor, weight: torch.Tensor, images: tuple[int, int]) -> torch.Tensor:
-    """B*T,C,grid -> B,C,grid."""
-    weight = (weight + 1e-3).unflatten(0, images)
-    return (features.unflatten(0, images) * weight).sum(1) / weight.sum(1)
+
+def _weighted_mean(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """B,T,C,grid -> B,C,grid."""
+    weight = weight + 1e-3
+    return (features * weight).sum(1) / weight.sum(1)

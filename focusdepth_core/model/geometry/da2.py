@@ -6,23 +6,26 @@ Output: affine-invariant disparity (scale * raw + shift = 1 / z), as all relativ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from focusdepth_core.model.geometry.base import PATCH, GeometryBranch, check_input_size
 from focusdepth_core.model.grids import Grid
-
-PATCH = 14
+from focusdepth_core.perception.result import Space
 
 
 @dataclass(frozen=True)
-class GeometryConfig:
+class DepthAnythingV2Config:
     """Sizes of a Depth Anything V2 net; the defaults are ``nano``, small enough to train from scratch.
 
     ``height`` and ``width``: network input in pixels, multiples of the 14 px patch. Raises ``ValueError`` otherwise.
     """
 
+    kind: Literal["depth_anything_v2"] = "depth_anything_v2"
+    weights: str | None = None
     height: int = 168
     width: int = 224
     hidden: int = 128
@@ -33,10 +36,7 @@ class GeometryConfig:
     head: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            if value <= 0 or value % PATCH:
-                raise ValueError(f"{name} = {value} px is not a multiple of the {PATCH} px patch")
+        check_input_size(self.height, self.width)
         if self.layers % 4:
             raise ValueError(
                 f"layers = {self.layers}; the decoder taps four evenly spaced layers, so use a multiple of 4"
@@ -69,49 +69,52 @@ class GeometryConfig:
         )
 
 
-class DepthAnythingV2(nn.Module):
+class DepthAnythingV2(GeometryBranch):
     """Encoder, pyramid and decoder of ``DepthAnythingForDepthEstimation`` as separate steps."""
 
-    def __init__(self, net: DepthAnythingForDepthEstimation) -> None:
-        super().__init__()
-        self.net = net
+    space = Space.AFFINE_DISPARITY
 
-    @classmethod
-    def untrained(cls, config: GeometryConfig) -> DepthAnythingV2:
+    def __init__(self, config: DepthAnythingV2Config) -> None:
         """A net that can be trained from scratch.
 
         The library's initialisation leaves the final ReLU dead; neck and head are initialised by Kaiming instead and
         the ReLU is dropped, which an affine-invariant output allows.
         """
-        net = DepthAnythingForDepthEstimation(config.to_transformers())
-        for module in (*net.neck.modules(), *net.head.modules()):
+        super().__init__()
+        self.config = config
+        self.token_channels, self.pyramid_channels = config.hidden, config.fusion
+        self.net = DepthAnythingForDepthEstimation(config.to_transformers())
+        for module in (*self.net.neck.modules(), *self.net.head.modules()):
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        net.head.activation2 = nn.Identity()
-        return cls(net)
+        self.net.head.activation2 = nn.Identity()
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.net.backbone
+
+    @property
+    def decoder(self) -> list[nn.Module]:
+        return [self.net.neck, self.net.head]
+
+    @property
+    def unused(self) -> list[nn.Parameter]:
+        """The lowest fusion layer has no skip input, so one of its units never runs (as in the original)."""
+        lowest = self.net.neck.fusion_stage.layers[0].residual_layer1
+        return [self.net.backbone.embeddings.mask_token, *lowest.parameters()]
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """B,3,h,w normalised image -> four B,1+N,C token maps on the patch grid (class token first)."""
-        return list(self.net.backbone(image).feature_maps)
+        return [tokens[:, 1:] for tokens in self.net.backbone(image).feature_maps]
 
     def pyramid(self, tokens: list[torch.Tensor], grid: Grid) -> list[torch.Tensor]:
-        """Token maps -> B,fusion,rows,columns on 4, 2, 1 and 1/2 times the patch grid."""
         neck = self.net.neck
-        return [conv(x) for conv, x in zip(neck.convs, neck.reassemble_stage(tokens, *grid))]
+        maps = [t.transpose(1, 2).unflatten(2, grid).contiguous() for t in tokens]
+        return [conv(layer(x)) for conv, layer, x in zip(neck.convs, neck.reassemble_stage.layers, maps)]
 
-    def decode(self, pyramid: list[torch.Tensor], grid: Grid) -> torch.Tensor:
-        """Pyramid -> raw disparity B,h,w."""
-        return self.net.head(self.net.neck.fusion_stage(pyramid), *grid)
+    def fuse(self, pyramid: list[torch.Tensor], grid: Grid) -> torch.Tensor:
+        return self.net.neck.fusion_stage(pyramid)[-1]
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """B,3,h,w -> B,h,w. The input may have any size in whole patches."""
-        grid = (image.shape[2] // PATCH, image.shape[3] // PATCH)
-        return self.decode(self.pyramid(self.encode(image), grid), grid)
-
-
-def pyramid_grids(grid: Grid) -> list[Grid]:
-    """Sizes of the four pyramid levels above a patch grid."""
-    rows, columns = grid
-    return [(4 * rows, 4 * columns), (2 * rows, 2 * columns), grid, ((rows + 1) // 2, (columns + 1) // 2)]
+    def predict(self, fused: torch.Tensor, grid: Grid) -> torch.Tensor:
+        return self.net.head([fused], *grid)

@@ -1,0 +1,95 @@
+"""What FocusDepth asks of a geometry branch: a monocular depth net in steps, which never sees the prompt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from focusdepth_core.model.grids import Grid
+from focusdepth_core.perception.result import Space
+
+PATCH = 14  # px, side of a DINOv2 patch
+
+
+class GeometryConfig(Protocol):
+    """``height`` and ``width``: input in pixels, whole patches; ``weights``: hub id or folder of pretrained weights."""
+
+    kind: str
+    height: int
+    width: int
+    weights: str | None
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches."""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """Of the weights, as an SPDX id; "Apache-2.0" if they are ours, "unknown" if nobody said."""
+        ...
+
+
+class GeometryBranch(nn.Module, ABC):
+    """Depth in four steps, so that MSSA can act between them.
+
+    ``space``: what is invariant in the output (see ``Space``); a metric net gives metres at ``focal_px`` = 300.
+    ``token_channels`` and ``pyramid_channels``: C of ``encode`` and F of ``pyramid``.
+    """
+
+    config: GeometryConfig
+    space: Space
+    token_channels: int
+    pyramid_channels: int
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """Frozen while MSSA and the decoder are trained."""
+
+    @property
+    @abstractmethod
+    def decoder(self) -> list[nn.Module]:
+        """What stage 2 trains."""
+
+    @property
+    @abstractmethod
+    def unused(self) -> list[nn.Parameter]:
+        """What the original net carries and never runs: it gets no gradient."""
+
+    @abstractmethod
+    def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """B,3,h,w normalised image -> four B,N,C maps of patch tokens, row by row, without a class token."""
+
+    @abstractmethod
+    def pyramid(self, tokens: list[torch.Tensor], grid: Grid) -> list[torch.Tensor]:
+        """Token maps -> B,F,rows,columns on 4, 2, 1 and 1/2 times the patch grid."""
+
+    @abstractmethod
+    def fuse(self, pyramid: list[torch.Tensor], grid: Grid) -> torch.Tensor:
+        """Pyramid -> the decoder's last feature map B,F,rows,columns, 8 times the patch grid."""
+
+    @abstractmethod
+    def predict(self, fused: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """Last feature map -> raw depth B,h,w in ``space``."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """B,3,h,w -> B,h,w. The input may have any size in whole patches."""
+        grid = (image.shape[2] // PATCH, image.shape[3] // PATCH)
+        return self.predict(self.fuse(self.pyramid(self.encode(image), grid), grid), grid)
+
+
+def check_input_size(height: int, width: int) -> None:
+    """Raises ``ValueError`` for a side that is not a positive multiple of the patch."""
+    for name, value in (("height", height), ("width", width)):
+        if value <= 0 or value % PATCH:
+            raise ValueError(f"{name} = {value} px is not a multiple of the {PATCH} px patch")
+
+
+def pyramid_grids(grid: Grid) -> list[Grid]:
+    """Sizes of the four pyramid levels above a patch grid."""
+    rows, columns = grid
+    return [(4 * rows, 4 * columns), (2 * rows, 2 * columns), grid, ((rows + 1) // 2, (columns + 1) // 2)]
