@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from focusdepth_core.model import hub
 from focusdepth_core.model.geometry.base import pyramid_grids
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2, DepthAnythingV2Config
 from focusdepth_core.model.mssa import MSSA, MSSAConfig
-from focusdepth_core.model.prompt.base import Prompt
+from focusdepth_core.model.prompt.base import Prompt, PromptMaps
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
 
@@ -24,6 +26,11 @@ class FocusDepthConfig:
     mssa: MSSAConfig = field(default_factory=MSSAConfig)
     auxiliary_mask: bool = False
     """A segmentation branch on the decoder (the paper), used in training alone: it predicts the target's mask."""
+
+    @property
+    def licence(self) -> str:
+        """Of the weights: that of each branch, once."""
+        return " AND ".join(dict.fromkeys([self.geometry.licence, self.prompt.licence]))
 
 
 class Features(NamedTuple):
@@ -59,6 +66,36 @@ class FocusDepth(nn.Module):
         self.mssa = MSSA(branch.width, channels, branch.feature_grids, branch.mask_grid, grids, config.mssa)
         self.auxiliary = _segmentation_branch(self.geometry.pyramid_channels) if config.auxiliary_mask else None
 
+    @classmethod
+    def from_branches(cls, config: FocusDepthConfig) -> FocusDepth:
+        """A model to be trained: the branches have the pretrained weights that ``config`` names, MSSA is new.
+
+        Raises ``OSError`` for weights that cannot be had, ``ValueError`` for weights that do not fit.
+        """
+        model = cls(config)
+        for branch in (model.geometry, model.prompt):
+            if branch.config.weights is not None:
+                branch.load_pretrained(branch.config.weights)
+        return model
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> FocusDepth:
+        """A model of ``save_pretrained``, by folder or hub id, in evaluation mode.
+
+        Raises ``OSError`` for files that cannot be had, ``ValueError`` for damaged ones or those of another model.
+        """
+        model = cls(hub.read_config(source))
+        hub.load_weights(model, source)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path, name: str | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors``; ``name``: of the model, the folder's if None."""
+        hub.save(self, Path(folder), name or Path(folder).name)
+
+    def push_to_hub(self, repo_id: str, private: bool = False) -> str:
+        """Upload to the Hugging Face hub, after ``hf auth login``; returns the address."""
+        return hub.push(self, repo_id, repo_id.rpartition("/")[2], private)
+
     def forward(
         self, image: torch.Tensor, prompt: Prompt, prompt_image: torch.Tensor | None = None, union: bool = True
     ) -> FocusOutput:
@@ -76,6 +113,10 @@ class FocusDepth(nn.Module):
         if self.prompt.side and prompt_image is None:
             raise ValueError(f"prompt_image is missing: the prompt branch needs the image at {self.prompt.side} px")
         maps = self.prompt(self.prompt.encode_image(prompt_image if self.prompt.side else image, tokens), prompt)
+        return self.features_of(tokens, maps)
+
+    def features_of(self, tokens: list[torch.Tensor], maps: PromptMaps) -> Features:
+        """Prompt maps brought to the geometry grids."""
         return Features(tokens, self.mssa.align(maps), maps.mask_logits)
 
     def decode(self, features: Features, prompt: Prompt, union: bool = True) -> FocusOutput:
