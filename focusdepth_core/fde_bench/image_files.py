@@ -20,12 +20,21 @@ def read_rgb(path: Path) -> np.ndarray:
     return cv2.cvtColor(_decoded(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), cv2.COLOR_BGR2RGB)
 
 
-def read_gray(path: Path, dtype: type[np.generic] = np.uint16) -> np.ndarray:
-    """H,W of ``dtype``: scaled depth or instance ids. Raises ``OSError`` as ``read_rgb``, and for another type."""
+def read_depth(path: Path) -> np.ndarray:
+    """H,W uint16. Raises ``OSError`` as ``read_rgb``, and for a file that is not 16-bit gray."""
+    return _gray(path, ("uint16",))
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """H,W uint8 or uint16: an instance map. Raises ``OSError`` as ``read_rgb``, and for a file that is not gray."""
+    return _gray(path, ("uint8", "uint16"))
+
+
+def _gray(path: Path, types: tuple[str, ...]) -> np.ndarray:
     image = _decoded(path, cv2.IMREAD_UNCHANGED)
-    if image.ndim != 2 or image.dtype != dtype:
+    if image.ndim != 2 or image.dtype.name not in types:
         channels = image.shape[2] if image.ndim == 3 else 1
-        raise OSError(f"{path} has {channels} channels of {image.dtype}; expected one of {np.dtype(dtype)}")
+        raise OSError(f"{path} has {channels} channels of {image.dtype}; expected one of {' or '.join(types)}")
     return image
 
 

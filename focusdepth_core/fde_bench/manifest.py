@@ -1,10 +1,12 @@
-"""The manifest: one row per image and target, as Parquet. Masks are read from the file when they are asked for.
+"""The manifest: one row per image and target, as Parquet.
 
 Paths in it are relative to its folder, so that a folder can be moved together with the data it points to.
 """
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pycocotools import mask as coco
 
-from focusdepth_core.fde_bench.image_files import MAX_PIXELS, read_gray, read_rgb
+from focusdepth_core.fde_bench.image_files import MAX_PIXELS, read_depth, read_rgb
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.perception.target import Box
 
@@ -50,6 +52,9 @@ SCHEMA = pa.schema(
         ("held_out", pa.bool_()),
     ]
 )
+# As Arrow dictionaries, every row group would carry all words of the file.
+FILE_SCHEMA = pa.schema([f.with_type(pa.string()) if f.type == _WORD else f for f in SCHEMA])
+_NOTES = b"focusdepth"
 
 
 class ManifestError(ValueError):
@@ -60,7 +65,8 @@ class ManifestError(ValueError):
 class Row:
     """One target in one image. ``box``: x0, y0, x1, y1 in pixels, half-open; ``area``: of the mask, px.
 
-    ``texts``: prompts, the category first; ``mask``: COCO run lengths; ``folder``: what ``image`` and ``depth`` are relative to.
+    ``texts``: prompts, the category first; ``mask``: COCO run lengths; ``folder``: that of the manifest, to which
+    ``image`` and ``depth`` are relative.
     """
 
     id: str
@@ -91,7 +97,7 @@ class Row:
 
     def read_depth(self) -> np.ndarray:
         """H,W float32 metres, 0 = missing. Raises ``OSError`` as ``read_image``."""
-        depth = self._checked(self.depth, read_gray(self._path(self.depth)))
+        depth = self._checked(self.depth, read_depth(self._path(self.depth)))
         return depth.astype(np.float32) / np.float32(self.depth_scale)
 
     def read_mask(self) -> np.ndarray:
@@ -100,9 +106,14 @@ class Row:
         if not 0 < self.height * self.width <= MAX_PIXELS:
             raise OSError(f"{self.id} says it has {self.width} x {self.height} pixels; at most {MAX_PIXELS} are read")
         try:
-            return coco.decode({"size": size, "counts": self.mask}).astype(bool)
-        except ValueError as error:
-            raise OSError(f"the mask of {self.id} does not fit {self.width} x {self.height} pixels: {error}") from None
+            mask = coco.decode({"size": size, "counts": self.mask}).astype(bool)
+        except ValueError:  # more run lengths than pixels
+            mask = np.zeros(0)
+        if np.count_nonzero(mask) != self.area:  # too few leave pixels undefined
+            raise OSError(
+                f"the mask of {self.id} does not fit {self.width} x {self.height} pixels, {self.area} of them its own"
+            )
+        return mask
 
     def _path(self, name: str) -> Path:
         if PurePosixPath(name).is_absolute() or "\0" in name:
@@ -171,22 +182,25 @@ class Manifest:
 def _read_columns(file: Path) -> pa.Table:
     words = [f.name for f in SCHEMA if f.type == _WORD]
     try:
-        parquet = pq.ParquetFile(file, memory_map=True, read_dictionary=words)
+        parquet = pq.ParquetFile(file, read_dictionary=words)
         if parquet.schema_arrow.names != SCHEMA.names:
             raise ManifestError(f"{file} has the columns {parquet.schema_arrow.names}; a manifest has {SCHEMA.names}")
         table = parquet.read([name for name in SCHEMA.names if name != "mask"])
-        return table.unify_dictionaries().combine_chunks()
+        return table.unify_dictionaries()
     except pa.ArrowInvalid as error:
         raise ManifestError(f"{file} is no manifest: {error}") from None
 
 
-def write(path: Path, rows: pa.Table) -> None:
-    """Written whole or not at all. The same rows give the same bytes."""
-    part = path.with_name(f".{path.name}.part")
-    # As Arrow dictionaries, every row group would carry all words of the file.
-    plain = pa.schema([f.with_type(pa.string()) if f.type == _WORD else f for f in SCHEMA])
-    pq.write_table(rows.cast(plain), part, row_group_size=ROW_GROUP, compression="zstd")
+def write(path: Path, rows: pa.Table, notes: dict) -> None:
+    """Written whole or not at all; the same rows and notes give the same bytes. ``notes``: kept with it, as JSON."""
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    schema = FILE_SCHEMA.with_metadata({_NOTES: json.dumps(notes, sort_keys=True)})
+    pq.write_table(rows.cast(schema), part, row_group_size=ROW_GROUP, compression="zstd")
     part.replace(path)
+
+
+def read_notes(path: Path) -> dict:
+    return json.loads(pq.read_schema(path).metadata[_NOTES])
 
 
 def encoded(mask: np.ndarray) -> bytes:

@@ -1,0 +1,63 @@
+"""Scenes of ``python -m focusdepth_core.sim.generate``; root: its OUT, with SPLIT/SEED folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from focusdepth_core.fde_bench.image_files import read_ids
+from focusdepth_core.fde_bench.source import SPLITS, Instance, SourceError, SourceFrame
+from focusdepth_core.perception.frame import Intrinsics
+from focusdepth_core.sim.splits import SCENE_FILE
+
+
+@dataclass(frozen=True)
+class Sim:
+    root: Path
+    name = "sim"
+    licence = "Apache-2.0"
+    mask_source = "true"
+
+    def items(self) -> list[str]:
+        """SPLIT/SEED of every finished scene."""
+        scenes = [s for split in SPLITS for s in sorted(self.root.glob(f"{split}/[0-9]*/{SCENE_FILE}"))]
+        if not scenes:
+            raise SourceError(f"no scene in {self.root}; make some with python -m focusdepth_core.sim.generate")
+        return [scene.parent.relative_to(self.root).as_posix() for scene in scenes]
+
+    def frames(self, item: str) -> Iterator[SourceFrame | OSError]:
+        scene = json.loads((self.root / item / SCENE_FILE).read_text())
+        for record in scene["frames"]:
+            try:
+                yield self._frame(item, record, scene["depth_scale"])
+            except OSError as error:
+                yield error
+
+    def _frame(self, item: str, record: dict, depth_scale: float) -> SourceFrame:
+        stem = self.root / item / record["name"]
+        ids = read_ids(stem.with_name(f"{stem.name}_ids.png"))
+        return SourceFrame(
+            name=f"{item}/{record['name']}",
+            group=item.partition("/")[2],
+            split=item.partition("/")[0],
+            image=stem.with_suffix(".jpg"),
+            depth=stem.with_name(f"{stem.name}_depth.png"),
+            depth_scale=depth_scale,
+            instances=tuple(_instance(target, ids) for target in record["targets"]),
+            intrinsics=Intrinsics(**record["intrinsics"]),
+        )
+
+
+def _instance(target: dict, ids: np.ndarray) -> Instance:
+    category = target["category"]
+    return Instance(
+        mask=ids == target["id"],
+        category=category,
+        raw_name=category,
+        texts=(f"{target['colour']} {category}",),
+        visible_fraction=target["visible_fraction"],
+    )
