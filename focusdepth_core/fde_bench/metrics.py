@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Optional
 
 import cv2
 import numpy as np
 
+from focusdepth_core.fde_bench.alignment import MIN_PX, Alignment, Prediction, Truth
+from focusdepth_core.fde_bench.boundary import boundary_f1
+from focusdepth_core.fde_bench.surfaces import Surfaces
 from focusdepth_core.perception.result import Space
 
-RADIUS_PX = 10  # of the boundary band, at the size of the ground truth
-MIN_PX = 64  # a region with fewer valid pixels has no metrics
-MIN_DEPTH_M = 1e-3  # aligned affine depth may reach 0 or less, where the metrics have no meaning
-DELTA_1 = 1.25
+BANDS = {"band": 10, "band_5px": 5}  # radii in pixels of the ground truth
+REGIONS = ("foreground", *BANDS, "background", "global")
 
 
 @dataclass(frozen=True)
@@ -30,105 +32,103 @@ class RegionMetrics:
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """The least-squares line from raw values to their space's depth or disparity, over all valid pixels.
+class EdgeMetrics:
+    """``f1`` and ``f1_band``: boundary F1 of the image and of the band, NaN unless the truth is dense.
 
-    ``clipped``: share of the valid pixels whose aligned depth was beyond the largest one, or below 1 mm; ``failed``:
-    the scale was not positive, so that the constant ``shift + scale * mean(raw)`` was evaluated: depth in the wrong
-    order earns nothing.
+    ``flying_pixels`` and ``depth_order``: see ``surfaces``; a failed alignment has every pixel flying.
     """
 
-    scale: float
-    shift: float
-    clipped: float
-    failed: bool
+    f1: float
+    f1_band: float
+    flying_pixels: float
+    depth_order: float
 
 
 @dataclass(frozen=True)
 class PairMetrics:
-    """``regions``: foreground, band, background and global."""
+    """``regions``: by the names in ``REGIONS``."""
 
     regions: Mapping[str, RegionMetrics]
     alignment: Alignment
 
 
+class Region:
+    """One target in the truth of its frame; ``mask``: H,W bool. Only the surroundings of the mask are looked at.
+
+    ``window``: the mask's rows and columns and the widest band around it, at least one pixel.
+    """
+
+    def __init__(self, mask: np.ndarray, truth: Truth) -> None:
+        self.window = _window(mask, max(BANDS.values()))
+        valid, self._mask = truth.valid[self.window], np.ascontiguousarray(mask[self.window])
+        self.truth = truth
+        self.pixels = {"foreground": self._mask & valid}
+        self.pixels |= {name: boundary_band(self._mask, radius) & valid for name, radius in BANDS.items()}
+
+    @cached_property
+    def surfaces(self) -> Surfaces:
+        band, inside = self.pixels["band"], self.pixels["foreground"]
+        return Surfaces(self.truth.depth[self.window], inside, band & ~self._mask, band)
+
+
 def evaluate_pair(
-    raw: np.ndarray,
-    space: Space,
-    gt_m: np.ndarray,
-    mask: np.ndarray,
-    max_depth_m: Optional[float] = None,
-    radius_px: int = RADIUS_PX,
+    raw: np.ndarray, space: Space, gt_m: np.ndarray, mask: np.ndarray, max_depth_m: Optional[float] = None
 ) -> PairMetrics:
     """A prediction h,w against ground truth H,W in metres for one target, whose mask is H,W bool.
 
-    Ground truth counts where it is finite, above 0 and at most ``max_depth_m``; None sets the limit at the largest
-    ground truth. Aligned depth is clipped there. A prediction of another size is resized bilinearly. Raises
-    ``ValueError`` if the prediction is not finite or fewer than ``MIN_PX`` pixels of ground truth count.
+    Raises ``ValueError`` if fewer than ``MIN_PX`` pixels of ground truth count; ``max_depth_m``: see ``Truth``.
     """
-    raw = raw.astype(np.float32, copy=False)
-    if raw.shape != gt_m.shape:
-        raw = cv2.resize(raw, gt_m.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    if not np.isfinite(raw).all():
-        raise ValueError(f"the prediction has {np.count_nonzero(~np.isfinite(raw))} values that are not finite")
-    valid = (gt_m > 0) & (gt_m <= (max_depth_m or np.finfo(np.float32).max))
-    if np.count_nonzero(valid) < MIN_PX:
-        raise ValueError(f"the ground truth has {np.count_nonzero(valid)} valid pixels; at least {MIN_PX} are needed")
-    gt = np.where(valid, gt_m, 1).astype(np.float32, copy=False)  # 1: any depth, for these pixels have no weight
-    z, alignment = _aligned(raw, space, gt, valid, max_depth_m or float(gt_m[valid].max()))
-    ratio = np.divide(z, gt, out=z)
-    close = (ratio < DELTA_1) & (ratio > 1 / DELTA_1)
-    ratio -= 1
-    error = np.abs(ratio, out=ratio)
-    regions = {
-        "foreground": mask & valid,
-        "band": boundary_band(mask, radius_px) & valid,
-        "background": valid & ~mask,
-        "global": valid,
-    }
-    return PairMetrics({name: _region(error, close, region) for name, region in regions.items()}, alignment)
+    truth = Truth(gt_m, max_depth_m)
+    return region_metrics(Prediction(raw, space, truth), Region(mask, truth))
 
 
-def boundary_band(mask: np.ndarray, radius_px: int = RADIUS_PX) -> np.ndarray:
+def region_metrics(prediction: Prediction, region: Region) -> PairMetrics:
+    """AbsRel and delta_1; what concerns the whole image is worked out once per prediction."""
+    error, close = prediction.error[region.window], prediction.close[region.window]
+    sums = {name: _sums(error, close, pixels) for name, pixels in region.pixels.items()}
+    sums["global"] = np.array(prediction.sums)
+    sums["background"] = sums["global"] - sums["foreground"]
+    return PairMetrics({name: _means(*sums[name]) for name in REGIONS}, prediction.alignment)
+
+
+def edge_metrics(prediction: Prediction, region: Region) -> EdgeMetrics:
+    """Those of sharpness and order; they cost about twice as much as ``region_metrics``."""
+    z = prediction.depth[region.window]
+    flying, order = region.surfaces.flying_pixels(z), region.surfaces.depth_order(z)
+    if prediction.alignment.failed and np.isfinite(flying):
+        flying = 1.0
+    f1_band = _band_f1(prediction, region) if region.truth.is_dense else float("nan")
+    return EdgeMetrics(prediction.boundary_f1, f1_band, flying, order)
+
+
+def boundary_band(mask: np.ndarray, radius_px: int = BANDS["band"]) -> np.ndarray:
     """Pixels within ``radius_px`` (Chebyshev) of the mask's edge, H,W bool; the image's own border is no edge."""
     kernel = np.ones((2 * radius_px + 1, 2 * radius_px + 1), np.uint8)
     inside = mask.view(np.uint8)
     return cv2.dilate(inside, kernel) > cv2.erode(inside, kernel)
 
 
-def _aligned(
-    raw: np.ndarray, space: Space, gt: np.ndarray, valid: np.ndarray, max_depth_m: float
-) -> tuple[np.ndarray, Alignment]:
-    """Clipped z in metres, H,W float32."""
-    disparity = space is Space.AFFINE_DISPARITY
-    low, high = (1 / max_depth_m, 1 / MIN_DEPTH_M) if disparity else (MIN_DEPTH_M, max_depth_m)
-    if space is Space.METRIC:
-        scale, shift, failed, value = 1.0, 0.0, False, raw
-    else:
-        scale, mean_x, mean_y = _line(raw, 1 / gt if disparity else gt, valid)
-        shift, failed = mean_y - scale * mean_x, not scale > 0
-        value = raw - np.float32(mean_x)
-        value *= 0 if failed else scale
-        value += mean_y
-    clipped = float(np.count_nonzero(valid & ((value < low) | (value > high))) / np.count_nonzero(valid))
-    z = np.clip(value, low, high, dtype=np.float32)
-    return np.reciprocal(z, out=z) if disparity else z, Alignment(scale, shift, clipped, failed)
+def _band_f1(prediction: Prediction, region: Region) -> float:
+    rows, columns = region.window
+    down = slice(rows.start, rows.stop - 1), columns
+    right = rows, slice(columns.start, columns.stop - 1)
+    crops = [(edges[0][down], edges[1][right]) for edges in (prediction.edges, region.truth.edges)]
+    return boundary_f1(*crops, region.pixels["band"])
 
 
-def _line(x: np.ndarray, y: np.ndarray, valid: np.ndarray) -> tuple[float, float, float]:
-    """Slope and both means of the least-squares line through the valid pixels; a constant ``x`` gives slope 0."""
-    weight = valid.astype(np.float32)
-    count = int(np.count_nonzero(valid))
-    mean_x, mean_y = float(np.vdot(x, weight)) / count, float(np.vdot(y, weight)) / count
-    dx = x - np.float32(mean_x)
-    dx *= weight
-    slope = float(np.vdot(dx, y - np.float32(mean_y))) / max(float(np.vdot(dx, dx)), 1e-12)
-    return slope, mean_x, mean_y
+def _sums(error: np.ndarray, close: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    """Of the error, of the close pixels, and of all pixels."""
+    count = np.count_nonzero(pixels)
+    return np.array([cv2.mean(error, pixels.view(np.uint8))[0] * count, np.count_nonzero(close & pixels), count])
 
 
-def _region(error: np.ndarray, close: np.ndarray, region: np.ndarray) -> RegionMetrics:
-    pixels = int(np.count_nonzero(region))
+def _means(error: float, close: float, pixels: float) -> RegionMetrics:
     if pixels < MIN_PX:
-        return RegionMetrics(np.nan, np.nan, pixels)
-    absrel = float(np.vdot(error, region.astype(np.float32))) / pixels
-    return RegionMetrics(absrel, int(np.count_nonzero(close & region)) / pixels, pixels)
+        return RegionMetrics(float("nan"), float("nan"), int(pixels))
+    return RegionMetrics(float(error / pixels), float(close / pixels), int(pixels))
+
+
+def _window(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    bottom, right = min(y + height + margin, mask.shape[0]), min(x + width + margin, mask.shape[1])
+    return slice(max(y - margin, 0), bottom), slice(max(x - margin, 0), right)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from focusdepth_core.fde_bench.metrics import boundary_band, evaluate_pair
+from focusdepth_core.fde_bench.alignment import Prediction, Truth
+from focusdepth_core.fde_bench.metrics import Region, boundary_band, edge_metrics, evaluate_pair
 from focusdepth_core.perception.result import Space
 
 SHAPE = (60, 80)
@@ -44,16 +45,19 @@ def test_regions_by_hand() -> None:
     z[0, :40] = 3  # AbsRel 0.5, beyond delta_1; 40 px of the background outside the band
     pair = evaluate_pair(z, Space.METRIC, gt, MASK, max_depth_m=10)
     band = (20 + 20) * (30 + 20)  # the mask, 20 x 30, grown by 10 on each side; its inside shrinks to nothing
+    narrow = (20 + 10) * (30 + 10) - 10 * 20
     background = 60 * 80 - 600
     regions = pair.regions
     assert {name: r.pixels for name, r in regions.items()} == {
         "foreground": 600,
         "band": band,
+        "band_5px": narrow,
         "background": background,
         "global": 4800,
     }
     assert regions["foreground"].absrel == pytest.approx(0.1, rel=1e-5)
     assert regions["band"].absrel == pytest.approx(0.1 * 600 / band, rel=1e-5)
+    assert regions["band_5px"].absrel == pytest.approx(0.1 * (600 - 200) / narrow, rel=1e-5)
     assert regions["background"].absrel == pytest.approx(0.5 * 40 / background, rel=1e-5)
     assert regions["global"].absrel == pytest.approx((0.1 * 600 + 0.5 * 40) / 4800, rel=1e-5)
     assert regions["background"].delta_1 == pytest.approx(1 - 40 / background)
@@ -77,6 +81,14 @@ def test_one_alignment_for_all_regions() -> None:
     expected = np.abs(scale * 1.1 + shift - 1)
     assert pair.regions["foreground"].absrel == pytest.approx(expected, rel=1e-3)
     assert expected > 0.03  # aligned inside the target alone it would be 0
+
+
+def test_the_wrong_space_costs() -> None:
+    """A perfect disparity, taken for depth, cannot be aligned; hence the space is the model's to declare."""
+    gt = scene()
+    right = evaluate_pair(1 / gt, Space.AFFINE_DISPARITY, gt, MASK).regions["global"]
+    wrong = evaluate_pair(-1 / gt, Space.AFFINE_DEPTH, gt, MASK).regions["global"]
+    assert right.absrel < 1e-5 < 0.03 < wrong.absrel
 
 
 def test_alignment_survives_a_large_offset() -> None:
@@ -132,15 +144,44 @@ def test_a_prediction_of_another_size_is_resized() -> None:
     assert evaluate_pair(small, Space.METRIC, gt, MASK).regions["band"].absrel < 1e-3
 
 
-def test_what_cannot_be_evaluated_is_refused() -> None:
-    raw = 1 / scene()
-    raw[3, 3:5] = np.nan
-    with pytest.raises(ValueError, match="2 values that are not finite"):
-        evaluate_pair(raw, Space.AFFINE_DISPARITY, scene(), MASK)
+@pytest.mark.parametrize("space", list(Space))
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_prediction_that_is_not_finite_is_a_failure_worth_a_constant(space: Space, value: float) -> None:
+    raw, gt = scene(), scene()
+    raw[3, 3] = value
+    pair = evaluate_pair(raw, space, gt, MASK)
+    assert pair.alignment.failed
+    constant = 1 / np.mean(1 / gt) if space is Space.AFFINE_DISPARITY else np.mean(gt)
+    assert pair.regions["global"].absrel == pytest.approx(np.mean(np.abs(constant - gt) / gt), rel=1e-4)
+
+
+def test_too_little_truth_is_refused() -> None:
     gt = np.zeros(SHAPE, np.float32)
     gt[0, :63] = 1
     with pytest.raises(ValueError, match="63 valid pixels"):
         evaluate_pair(gt, Space.METRIC, gt, MASK)
+
+
+def test_regions_at_the_images_corner() -> None:
+    mask = np.zeros(SHAPE, bool)
+    mask[:20, :30] = True
+    gt = np.full(SHAPE, 2, np.float32)
+    regions = evaluate_pair(np.where(mask, 3 * gt / 2, gt), Space.METRIC, gt, mask, max_depth_m=10).regions
+    grown, shrunk = 30 * 40, 10 * 20  # on the two sides that are inside the image only
+    assert regions["band"].pixels == grown - shrunk
+    assert regions["band"].absrel == pytest.approx(0.5 * (600 - 200) / 1000)
+    assert regions["foreground"].absrel == pytest.approx(0.5)
+
+
+def test_several_targets_share_one_prediction() -> None:
+    truth = Truth(scene())
+    prediction = Prediction(1 / np.roll(scene(), 3, 1), Space.AFFINE_DISPARITY, truth)
+    masks = [MASK, np.roll(MASK, 25, 1), np.roll(MASK, 20, 0)]
+    for mask in masks:
+        region = Region(mask, truth)
+        shared = edge_metrics(prediction, region)
+        alone = edge_metrics(Prediction(1 / np.roll(scene(), 3, 1), Space.AFFINE_DISPARITY, truth), region)
+        assert shared == alone or (math.isnan(shared.flying_pixels) and math.isnan(alone.flying_pixels))
 
 
 def test_band_is_a_square_of_the_radius_and_ends_at_the_images_border() -> None:
