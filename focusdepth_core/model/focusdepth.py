@@ -12,7 +12,7 @@ from torch import nn
 from focusdepth_core.model import hub
 from focusdepth_core.model.geometry.base import pyramid_grids
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2, DepthAnythingV2Config
-from focusdepth_core.model.mssa import MSSA, MSSAConfig
+from focusdepth_core.model.mssa import MSSA, Aligned, MSSAConfig
 from focusdepth_core.model.prompt.base import Prompt, PromptMaps
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
@@ -34,10 +34,10 @@ class FocusDepthConfig:
 
 
 class Features(NamedTuple):
-    """What the frozen parts know: ``tokens`` of the geometry encoder, and per scale the ``aligned`` prompt maps."""
+    """What is known before the fusion: ``tokens`` of the geometry encoder, and the prompt's maps."""
 
     tokens: list[torch.Tensor]
-    aligned: list[torch.Tensor]
+    aligned: Aligned
     mask_logits: torch.Tensor
 
 
@@ -121,24 +121,27 @@ class FocusDepth(nn.Module):
 
     def decode(self, features: Features, prompt: Prompt, union: bool = True) -> FocusOutput:
         """Fusion and depth."""
-        tokens, images = features.tokens, prompt.images
+        images, geometry = prompt.images, self._unconditioned(features.tokens)
         if not union:
-            tokens = [t.repeat_interleave(prompt.targets, 0) for t in tokens]
+            geometry = [g.repeat_interleave(prompt.targets, 0) for g in geometry]
             prompt = prompt.flat()
-        fused = self.geometry.fuse(self._conditioned(tokens, features.aligned, prompt), self.grid)
+        rasters = [prompt.raster(grid) for grid in self.mssa.grids]
+        pyramid = self._pyramid(self.mssa(geometry, features.aligned, rasters))
+        fused = self.geometry.fuse(pyramid, self.grid)
         depth = self.geometry.predict(fused, self.grid).unflatten(0, (images, -1))
         auxiliary = None if self.auxiliary is None else self.auxiliary(fused)[:, 0].unflatten(0, (images, -1))
         return FocusOutput(depth, features.mask_logits[:, 0].unflatten(0, (images, -1)), auxiliary)
 
-    def _conditioned(
-        self, tokens: list[torch.Tensor], aligned: list[torch.Tensor], prompt: Prompt
-    ) -> list[torch.Tensor]:
-        """The decoder's pyramid with the prompt in it."""
-        rasters = [prompt.raster(grid) for grid in self.mssa.grids]
+    def _unconditioned(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What MSSA fuses into, B,C,grid each: the decoder's pyramid, or the tokens as maps."""
         if self.config.mssa.grids == "pyramid":
-            return self.mssa(self.geometry.pyramid(tokens, self.grid), aligned, rasters)
-        maps = [t.transpose(1, 2).unflatten(2, self.grid) for t in tokens]
-        fused = self.mssa(maps, aligned, rasters)
+            return self.geometry.pyramid(tokens, self.grid)
+        return [t.transpose(1, 2).unflatten(2, self.grid) for t in tokens]
+
+    def _pyramid(self, fused: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The decoder's pyramid with the prompt in it."""
+        if self.config.mssa.grids == "pyramid":
+            return fused
         return self.geometry.pyramid([f.flatten(2).transpose(1, 2) for f in fused], self.grid)
 
     def set_stage(self, stage: int) -> list[nn.Parameter]:

@@ -11,16 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from focusdepth_core.config import parse
 from focusdepth_core.engine.model_folder import SCHEMA
+from focusdepth_core.model import weights
 
 if TYPE_CHECKING:
     from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which all Depth Anything models use
 
 
@@ -48,40 +48,32 @@ def save(model: FocusDepth, folder: Path, name: str) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        save_file(_own_weights(model), part / WEIGHTS, metadata={"format": "pt"})
-        (part / CONFIG).write_text(json.dumps(model_config(model, name), indent=1) + "\n", encoding="utf-8")
+        state = {name: tensor.contiguous() for name, tensor in _stored(model).state_dict().items()}
+        save_file(state, part / weights.WEIGHTS)
+        (part / weights.CONFIG).write_text(json.dumps(model_config(model, name), indent=1) + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
-        for file in (WEIGHTS, CONFIG):
+        for file in (weights.WEIGHTS, weights.CONFIG):
             (part / file).replace(folder / file)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
 def read_config(source: str | Path) -> FocusDepthConfig:
-    """Of a folder or a hub id. Raises ``OSError`` if it cannot be had, ``ValueError`` if it is not a FocusDepth model."""
+    """Of a folder or a hub id. Raises ``ValueError`` if it cannot be had or is not that of a FocusDepth model."""
     from focusdepth_core.model.focusdepth import FocusDepthConfig
 
-    from focusdepth_core.model.weights import fetch
-
-    path = fetch(source, [CONFIG]) / CONFIG
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(values, dict) or "architecture" not in values:
-        raise ValueError(f"{path} has no 'architecture': it is not the folder of a FocusDepth model")
-    return parse(FocusDepthConfig, values["architecture"], str(path))
+    folder = weights.fetch(source, [weights.CONFIG])
+    values = weights.read_config(folder)
+    if "architecture" not in values:
+        raise ValueError(f"{folder / weights.CONFIG} has no 'architecture': {source} is not a FocusDepth model")
+    return parse(FocusDepthConfig, values["architecture"], str(folder / weights.CONFIG))
 
 
 def load_weights(model: FocusDepth, source: str | Path) -> None:
-    """Raises ``OSError`` for a file that cannot be had, ``ValueError`` for one that is damaged or does not fit."""
-    from focusdepth_core.model.weights import fetch, load_strict, read_safetensors
-
-    if _elsewhere(model):
+    """Raises ``ValueError`` for weights that cannot be had, are damaged or do not fit."""
+    if _prompt_is_elsewhere(model):
         model.prompt.load_pretrained(model.config.prompt.weights)
-    path = fetch(source, [WEIGHTS]) / WEIGHTS
-    kept = {k: v for k, v in model.prompt.state_dict(prefix="prompt.").items()} if _elsewhere(model) else {}
-    load_strict(model, read_safetensors(path) | kept, str(path))
+    weights.load_strict(_stored(model), weights.fetch(source) / weights.WEIGHTS)
 
 
 def push(model: FocusDepth, repo_id: str, name: str, private: bool) -> str:
@@ -98,10 +90,13 @@ def push(model: FocusDepth, repo_id: str, name: str, private: bool) -> str:
     return str(repo)
 
 
-def _own_weights(model: FocusDepth) -> dict[str, torch.Tensor]:
-    state = {k: v.contiguous() for k, v in model.state_dict().items()}
-    return {k: v for k, v in state.items() if not (_elsewhere(model) and k.startswith("prompt."))}
+def _stored(model: FocusDepth) -> nn.ModuleDict:
+    """The parts whose weights are in the folder, under the names that they have in the model."""
+    parts = dict(model.named_children())
+    if _prompt_is_elsewhere(model):
+        del parts["prompt"]
+    return nn.ModuleDict(parts)
 
 
-def _elsewhere(model: FocusDepth) -> bool:
+def _prompt_is_elsewhere(model: FocusDepth) -> bool:
     return model.prompt.pretrained and model.config.prompt.weights is not None

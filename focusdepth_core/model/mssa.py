@@ -8,7 +8,7 @@ MSSA returns the geometry features bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +44,13 @@ class MSSAConfig:
                 raise ValueError(f"{name} = {getattr(self, name)}; MSSA needs at least 1")
 
 
+class Aligned(NamedTuple):
+    """Per geometry scale, cell by cell: prompt ``features`` N,c_prompt,grid and mask ``probability`` N,grid."""
+
+    features: list[torch.Tensor]
+    probability: list[torch.Tensor]
+
+
 class MSSAScale(nn.Module):
     """Fusion at one scale."""
 
@@ -65,12 +72,19 @@ class MSSAScale(nn.Module):
         p = self.project(prompt).flatten(2).transpose(1, 2)
         p = p + self.prior(priors.flatten(2).transpose(1, 2))
         x = torch.cat([self.norm_geometry(g), self.norm_prompt(p)], -1)
-        route = self.router(x).softmax(-1)[..., None]  # B,N,E,1
-        hidden = F.gelu(self.expert_in(x)).unflatten(-1, (self.experts, -1)) * route
+        route, hidden, gate = self._routed(x)
+        hidden = F.gelu(hidden).unflatten(-1, (self.experts, -1)) * route.softmax(-1)[..., None]
         residual = self.expert_out(hidden.flatten(-2))
         if self.gate is not None:
-            residual = torch.sigmoid(self.gate(x)) * residual
+            residual = torch.sigmoid(gate) * residual
         return geometry + residual.transpose(1, 2).unflatten(2, geometry.shape[2:])
+
+    def _routed(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Router, first layers of the experts and gate as one matrix product."""
+        layers = [layer for layer in (self.router, self.expert_in, self.gate) if layer is not None]
+        weight, bias = torch.cat([m.weight for m in layers]), torch.cat([m.bias for m in layers])
+        sizes = (self.router.out_features, self.expert_in.out_features)
+        return F.linear(x, weight, bias).tensor_split((sizes[0], sum(sizes)), -1)
 
 
 class MSSA(nn.Module):
@@ -91,24 +105,24 @@ class MSSA(nn.Module):
                 order = torch.randperm(rows * columns, generator=torch.Generator().manual_seed(i))
             self.register_buffer(f"order_{i}", order, persistent=False)
 
-    def align(self, maps: PromptMaps) -> list[torch.Tensor]:
-        """Per geometry scale N,c_prompt+1,grid: the prompt's features and mask probability, cell by cell."""
+    def align(self, maps: PromptMaps) -> Aligned:
+        """Prompt maps brought to the geometry grids."""
         probability = torch.sigmoid(maps.mask_logits)
-        both = zip(self.features_to_geometry, maps.features, self.mask_to_geometry)
-        return [torch.cat([features(f), mask(probability)], 1) for features, f, mask in both]
+        features = [resample(f) for resample, f in zip(self.features_to_geometry, maps.features)]
+        return Aligned(features, [resample(probability)[:, 0] for resample in self.mask_to_geometry])
 
     def forward(
-        self, geometry: list[torch.Tensor], aligned: list[torch.Tensor], rasters: list[torch.Tensor]
+        self, geometry: list[torch.Tensor], aligned: Aligned, rasters: list[torch.Tensor]
     ) -> list[torch.Tensor]:
         """Fuse T targets per image: their features are averaged, weighted by mask probability, so that one decode
         serves all. ``geometry``: B,C,grid each; ``aligned``: of B*T targets; ``rasters``: B,T,grid each."""
         fused = []
-        for i, (g, a, raster) in enumerate(zip(geometry, aligned, rasters)):
-            a = a.unflatten(0, raster.shape[:2])
-            features, probability = a[:, :, :-1], a[:, :, -1]
+        for i, (g, raster) in enumerate(zip(geometry, rasters)):
+            features = aligned.features[i].unflatten(0, raster.shape[:2])
+            probability = aligned.probability[i].unflatten(0, raster.shape[:2])
             if self.config.source == "box":
                 features, probability = torch.zeros_like(features), torch.zeros_like(probability)
-            p = self._shuffled(_weighted_mean(features, probability[:, :, None]), i)
+            p = self._shuffled(_weighted_mean(features, probability), i)
             priors = self._shuffled(torch.stack([probability.amax(1), raster.amax(1)], 1), i)
             fused.append(self.scales[0 if self.config.shared else i](g, p, priors))
         return fused
@@ -119,6 +133,7 @@ class MSSA(nn.Module):
 
 
 def _weighted_mean(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """B,T,C,grid -> B,C,grid."""
+    """B,T,C,grid and B,T,grid -> B,C,grid."""
     weight = weight + 1e-3
-    return (features * weight).sum(1) / weight.sum(1)
+    share = weight / weight.sum(1, keepdim=True)
+    return (features * share[:, :, None]).sum(1)
