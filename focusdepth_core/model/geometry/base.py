@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -36,12 +38,14 @@ class GeometryConfig(Protocol):
 class GeometryBranch(nn.Module, ABC):
     """Depth in four steps, so that MSSA can act between them.
 
-    ``space``: what is invariant in the output (see ``Space``); a metric net gives metres at ``focal_px`` = 300.
+    ``space``: what is invariant in the output (see ``Space``). ``focal_px``: of a metric net, the focal length at
+    which its output is metres; at another one, in pixels of the net's input, z = output * focal / ``focal_px``.
     ``token_channels`` and ``pyramid_channels``: C of ``encode`` and F of ``pyramid``.
     """
 
     config: GeometryConfig
     space: Space
+    focal_px: float | None = None
     token_channels: int
     pyramid_channels: int
 
@@ -59,6 +63,13 @@ class GeometryBranch(nn.Module, ABC):
     @abstractmethod
     def unused(self) -> list[nn.Parameter]:
         """What the original net carries and never runs: it gets no gradient."""
+
+    @abstractmethod
+    def load_pretrained(self, source: str | Path) -> None:
+        """Copy published weights into the net, from a hub id or a folder of ``config.json`` and ``model.safetensors``.
+
+        Raises ``OSError`` if they cannot be had, ``ValueError`` that lists every size and tensor that does not fit.
+        """
 
     @abstractmethod
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
@@ -93,3 +104,15 @@ def pyramid_grids(grid: Grid) -> list[Grid]:
     """Sizes of the four pyramid levels above a patch grid."""
     rows, columns = grid
     return [(4 * rows, 4 * columns), (2 * rows, 2 * columns), grid, ((rows + 1) // 2, (columns + 1) // 2)]
+
+
+def licence_of(weights: str | None, published: Mapping[str, str]) -> str:
+    """Of pretrained weights: "Apache-2.0" for None, which is our own, "unknown" for what is not in the table."""
+    return "Apache-2.0" if weights is None else published.get(weights, "unknown")
+
+
+def check_sizes(differences: Mapping[str, tuple[object, object]], path: Path) -> None:
+    """``differences``: field -> its value here and in the published ``path``. Raises ``ValueError`` if any differ."""
+    faults = [f"{field} = {ours}, there {theirs}" for field, (ours, theirs) in differences.items() if ours != theirs]
+    if faults:
+        raise ValueError(f"{path} describes another net than this one: {'; '.join(faults)}")
