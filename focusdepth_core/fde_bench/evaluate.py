@@ -1,135 +1,91 @@
-"""Judge a model on generated scenes: ``python -m focusdepth_core.fde_bench.evaluate MODEL DATA/test --out FILE``.
+"""Judge a model on manifests: how good is the depth of a prompted target, compared with the model's unprompted depth?
 
-Every usable target of a frame is a pair. The focused depth of its box and the unprompted depth of the frame each get
-one global alignment to the truth; AbsRel and delta_1 are averaged over a pair's pixels, then over pairs. Confidence
-intervals are 95 % paired bootstrap over scenes. Targets of held-out categories are listed apart.
+  python -m focusdepth_core.fde_bench evaluate MODEL DATA/manifest.parquet --out result.json --plots pictures
+
+MODEL is a folder of python -m focusdepth_core.engine.export, or one saved by FocusDepth.save_pretrained with
+--backend torch. A model trained for an ablation, such as one with shuffled alignment, is a MODEL like any other;
+compare says how two of them differ.
+
+Every row of a manifest is a pair: one image, one target. Each depth gets one alignment to the truth of the whole
+image, in the space that the model declares, and never one per region. AbsRel and delta_1 are taken over the target
+(foreground), the 10 px and 5 px bands around its edge, the background and the whole image. Boundary F1 is taken where
+the truth is dense, which is that of simulators. A flying pixel hangs between the target and what is behind it; depth
+order is the share of point pairs, target against surroundings, in the right order. A failed alignment counts with the
+constant that it leaves. Pairs are averaged within a source, sources unweighted; intervals are a 95 % paired bootstrap
+over scenes.
+
+Beside --out FILE.json the errors of every pair are kept in FILE.pairs.parquet, which compare needs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
-from focusdepth_core.fde_bench.packed import read_frame, scene_folders, usable_targets
-from focusdepth_core.machine import machine
-from focusdepth_core.perception.frame import Frame
+from focusdepth_core.fde_bench import plots
+from focusdepth_core.fde_bench.examples import examples
+from focusdepth_core.fde_bench.judging import FOCUS, PLAIN, frames, records
+from focusdepth_core.fde_bench.manifest import Manifest
+from focusdepth_core.fde_bench.pairs import Pairs
+from focusdepth_core.fde_bench.prompts import MODES
+from focusdepth_core.fde_bench.report import disturbances, provenance, results, tables, write_json
 from focusdepth_core.perception.pipeline import Pipeline
-from focusdepth_core.perception.target import Target
-from focusdepth_core.sim.splits import SCENE_FILE, held_out_categories
-
-REGIONS = ("foreground", "band", "background", "global")
-BOOTSTRAPS = 2000
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One target: the errors of both nets, and the overlap of the predicted with the true mask."""
-
-    scene: int
-    category: str
-    mask_iou: float
-    focus: PairMetrics
-    plain: PairMetrics
-
-
-def pairs_of_scene(pipeline: Pipeline, folder: Path) -> Iterator[Pair]:
-    """Evaluate the frames of one generated scene at their own size."""
-    scene = json.loads((folder / SCENE_FILE).read_text())
-    for record in scene["frames"]:
-        image, scaled_depth, ids = read_frame(folder / record["name"])
-        depth = scaled_depth.astype(np.float32) / scene["depth_scale"]
-        frame = Frame(image)
-        plain = pipeline.process(frame, []).relative_depth
-        for target in usable_targets(record):
-            mask = ids == target["id"]
-            result = pipeline.process(frame, [Target(str(target["id"]), tuple(target["box"]))])
-            found = result.targets[0].mask
-            iou = np.count_nonzero(found & mask) / np.count_nonzero(found | mask)
-            judged = [evaluate_pair(raw, result.space, depth, mask) for raw in (result.relative_depth, plain)]
-            yield Pair(scene["seed"], target["category"], iou, *judged)
+def evaluate(
+    pipeline: Pipeline, manifests: Sequence[Manifest], mode: str = "box", limit: int = 0, robustness: bool = False
+) -> Pairs:
+    """Every pair of the manifests; ``mode`` and ``limit`` as on the command line."""
+    chosen = [(manifest, rows) for manifest in manifests for rows in frames(manifest, limit)]
+    images = ([manifest.row(i) for i in rows] for manifest, rows in chosen)
+    total = sum(len(rows) for _, rows in chosen)
+    return Pairs.of(list(tqdm(records(pipeline, images, mode, robustness), total=total, unit="pair")))
 
 
-def summary(pairs: list[Pair]) -> dict:
-    """Mean metrics of both nets, the relative change of AbsRel with its interval, and the mean IoU of the masks."""
-    result: dict = {"pairs": len(pairs), "scenes": len({p.scene for p in pairs})}
-    for net in ("focus", "plain"):
-        regions = [getattr(p, net).regions for p in pairs]
-        result[net] = {
-            r: {m: _mean([getattr(x[r], m) for x in regions]) for m in ("absrel", "delta_1")} for r in REGIONS
-        }
-        result[net]["clipped"] = _mean([getattr(p, net).alignment.clipped for p in pairs])
-        result[net]["failed_alignments"] = sum(getattr(p, net).alignment.failed for p in pairs)
-    result["absrel_change"] = {r: _change(pairs, r) for r in REGIONS}
-    result["mask_iou"] = round(float(np.mean([p.mask_iou for p in pairs])), 4)
-    return result
+def result_of(pipeline: Pipeline, pairs: Pairs, how: dict) -> dict:
+    """What the JSON file says; ``how``: settings that belong to it."""
+    model = pipeline.model
+    about = {"model": model.name, "space": model.space.value, "licence": model.license, "backend": pipeline.backend}
+    parts = results(pairs, FOCUS, PLAIN)
+    disturbed = disturbances(pairs, PLAIN)
+    return about | how | provenance() | parts | ({"disturbed": disturbed} if disturbed else {})
 
 
-def _mean(values: list[float]) -> float:
-    return round(float(np.nanmean(values)), 4)
+def pairs_path(out: Path) -> Path:
+    """Where the pairs of an evaluation are, given its JSON file."""
+    return out.with_suffix(".pairs.parquet")
 
 
-def _change(pairs: list[Pair], region: str) -> dict[str, float]:
-    """Relative change of AbsRel from plain to focus, with its 95 % interval over resampled scenes."""
-    scenes = np.unique([p.scene for p in pairs], return_inverse=True)[1]
-    values = np.array([[p.focus.regions[region].absrel, p.plain.regions[region].absrel] for p in pairs])
-    kept = np.isfinite(values).all(1)
-    sums = np.stack([np.bincount(scenes[kept], values[kept, i], scenes.max() + 1) for i in (0, 1)])
-    drawn = np.random.default_rng(0).integers(0, sums.shape[1], (BOOTSTRAPS, sums.shape[1]))
-    focus, plain = sums[:, drawn].sum(2)
-    low, high = np.quantile(focus / plain - 1, [0.025, 0.975])
-    mean = sums[0].sum() / sums[1].sum() - 1
-    return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
-
-
-def evaluate(model_dir: Path, split: Path, scenes: int) -> dict:
-    """Raises ``FileNotFoundError`` if ``split`` holds no scene."""
-    folders = scene_folders(split)[: scenes or None]
-    pipeline = Pipeline.open(model_dir)
-    pairs = [pair for folder in tqdm(folders, unit="scene") for pair in pairs_of_scene(pipeline, folder)]
-    held_out = held_out_categories()
-    groups = {
-        "all": pairs,
-        "trained_categories": [p for p in pairs if p.category not in held_out],
-        "held_out_categories": [p for p in pairs if p.category in held_out],
-    }
-    about = {"model": pipeline.model.name, "split": split.name, "date": date.today().isoformat(), "machine": machine()}
-    return about | {name: summary(group) for name, group in groups.items() if group}
-
-
-def table(result: dict) -> str:
-    """AbsRel as Markdown."""
-    lines = ["| targets | region | plain | focus | change (95 %) |", "|---|---|---|---|---|"]
-    for group, values in result.items():
-        if not isinstance(values, dict):
-            continue
-        for region in ("foreground", "band", "global"):
-            change = values["absrel_change"][region]
-            numbers = " | ".join(f"{values[net][region]['absrel']:.4f}" for net in ("plain", "focus"))
-            interval = f"{change['mean']:+.1%} ({change['low']:+.1%} to {change['high']:+.1%})"
-            lines.append(f"| {group.replace('_', ' ')} ({values['pairs']}) | {region} | {numbers} | {interval} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model folder")
-    parser.add_argument("split", type=Path, help="folder of python -m focusdepth_core.sim.generate, OUT/test")
-    parser.add_argument("--scenes", type=int, default=0, help="only that many scenes; 0 takes all")
-    parser.add_argument("--out", type=Path, help="write the result as JSON")
-    args = parser.parse_args()
-    result = evaluate(args.model, args.split, args.scenes)
+    parser.add_argument("manifests", type=Path, nargs="+", metavar="manifest", help="manifest.parquet or its folder")
+    parser.add_argument("--split", default="test", help="rows of this split (test)")
+    parser.add_argument("--prompt", choices=MODES, default="box", help="what the model is told about the target (box)")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="about that many pairs per manifest, spread evenly; 0 = all"
+    )
+    parser.add_argument(
+        "--robustness", action="store_true", help="ask with jittered boxes and the wrong target as well"
+    )
+    parser.add_argument("--backend", default="auto", help="what runs the model: auto, onnxruntime, torch (auto)")
+    parser.add_argument("--out", type=Path, help="write the result as JSON, and the pairs beside it")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures; needs matplotlib")
+
+
+def run(args: argparse.Namespace) -> int:
+    manifests = [Manifest.open(path, args.split) for path in args.manifests]
+    pipeline = Pipeline.open(args.model, args.backend)
+    pairs = evaluate(pipeline, manifests, args.prompt, args.limit, args.robustness)
+    how = {"prompt": args.prompt, "split": args.split, "limit": args.limit or None}
+    result = result_of(pipeline, pairs, how)
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(table(result))
-
-
-if __name__ == "__main__":
-    main()
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        pairs.write(pairs_path(args.out))
+        write_json(args.out, result)
+    print(tables(result, FOCUS, PLAIN))
+    if args.plots:
+        plots.write(args.plots, pairs, result, examples(pipeline, manifests, pairs, args.prompt))
+    return 0

@@ -42,7 +42,7 @@ def by_definition(predicted: np.ndarray, true: np.ndarray) -> float:
 def test_levels_by_hand() -> None:
     row = np.array([[1, 1.04, 1.2, 1.2, 0.9, 9]], np.float32)  # 1.04, 1.154, 1, 1 / 1.333, 10
     down, right = edge_levels(np.repeat(row, 2, 0))
-    exceeded = int((1.2 / 1.04 > FACTORS).sum())
+    exceeded = int((FACTORS < 1.2 / 1.04).sum())
     assert 0 < exceeded < 10
     np.testing.assert_array_equal(right, [[0, exceeded, 0, -10, 10]] * 2)
     assert not down.any()
@@ -73,7 +73,7 @@ def test_missed_is_0(predicted: np.ndarray) -> None:
 def test_precision_and_recall_by_hand() -> None:
     predicted = step(30)
     predicted[10:30] = 1.5
-    # To the right 20 of 20 claimed edges are real, and 20 of 40 real ones found; downwards 60 rise and 60 fall, all wrong.
+    # To the right 20 of 20 claimed edges are real and 20 of 40 real ones found; downwards 60 rise and 60 fall, wrongly.
     precision, recall = (1 + 0 + 0) / 3, 0.5 / 3
     assert f1(predicted, step(30)) == pytest.approx(2 * precision * recall / (precision + recall))
 

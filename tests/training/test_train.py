@@ -15,8 +15,11 @@ from safetensors.torch import load_file
 
 from focusdepth_core.engine.export import export, load_run
 from focusdepth_core.fde_bench.batches import MEAN, STD, batches
-from focusdepth_core.fde_bench.evaluate import evaluate, table
+from focusdepth_core.fde_bench.build import build, merge
+from focusdepth_core.fde_bench.evaluate import evaluate
+from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.fde_bench.packed import Packed, open_packed
+from focusdepth_core.fde_bench.sources.sim import Sim
 from focusdepth_core.model.focusdepth import FocusDepthConfig
 from focusdepth_core.model.geometry.da2 import GeometryConfig
 from focusdepth_core.model.prompt.lite import LiteConfig
@@ -128,10 +131,13 @@ def test_export_runs_in_the_pipeline_and_equals_torch(run, data, tmp_path):
     targets = [Target("a", (10, 10, 60, 60)), Target("b", (50, 20, 100, 80))]
     result = pipeline.process(Frame(image), targets)
     assert result.relative_depth.shape == (84, 112) and len(result.targets) == 2
-    judged = evaluate(tmp_path / "model", data / "test", 0)
-    apart = [judged[g]["pairs"] for g in ("trained_categories", "held_out_categories") if g in judged]
-    assert judged["all"]["pairs"] == sum(apart) > 0
-    assert f"| all ({sum(apart)}) | foreground |" in table(judged)
+    source = Sim(data)
+    build(source, tmp_path / "bench", workers=1)
+    merge(source, tmp_path / "bench")
+    test = Manifest.open(tmp_path / "bench", "test")
+    pairs = evaluate(pipeline, [test])
+    assert len(pairs) == len(test) > 0
+    assert np.isfinite(pairs.metric("focus", "absrel/global")).all()
 
 
 def test_export_refuses_a_network_that_onnx_changes(run, tmp_path, monkeypatch):

@@ -1,0 +1,216 @@
+"""The evaluation with networks whose answers are known: brightness is disparity, and a box adds what it hides."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs focusdepth_core[bench]")
+
+import pyarrow as pa
+
+from focusdepth_core.engine.model_folder import ModelFolder
+from focusdepth_core.fde_bench import evaluate as command
+from focusdepth_core.fde_bench import manifest as manifests
+from focusdepth_core.fde_bench.evaluate import evaluate, pairs_path, result_of
+from focusdepth_core.fde_bench.examples import chosen, examples
+from focusdepth_core.fde_bench.judging import frames
+from focusdepth_core.fde_bench.manifest import Manifest, encoded
+from focusdepth_core.fde_bench.pairs import METRICS, Pairs
+from focusdepth_core.fde_bench.plots import write as write_plots
+from focusdepth_core.fde_bench.prompts import box_iou, disturbed, target
+from focusdepth_core.fde_bench.report import results, tables
+from focusdepth_core.perception.pipeline import Pipeline
+from tests.tiny_model import BoxEngine, write_model_folder
+
+WIDTH, HEIGHT = 112, 84
+NEAR = 0.5  # 1 / m, how much nearer a target is than the background
+BOXES = ((12, 12, 44, 36), (60, 40, 100, 72))
+
+
+class HidingEngine(BoxEngine):
+    """Sees the background in the image, and in a box the target that stands there."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        outputs = super().run(inputs)
+        rows, columns = (np.indices(outputs["depth"].shape[1:]) + 0.5) / [[[42]], [[56]]]
+        for cx, cy, w, h in inputs.get("boxes", ()):
+            inside = (abs(columns - cx) < w / 2) & (abs(rows - cy) < h / 2)
+            outputs["depth"][:, inside] += SLOPE * NEAR
+        return outputs
+
+
+def grey(disparity: np.ndarray) -> np.ndarray:
+    return np.repeat((disparity * 100).round().astype(np.uint8)[..., None], 3, 2)
+
+
+SLOPE = float(np.mean(1 / np.array([0.229, 0.224, 0.225])) * 100 / 255)  # of the network's value in the disparity
+
+
+def rows_of(folder: Path, dataset: str, image: int) -> list[dict]:
+    """Two targets on a slope; the image shows the slope only."""
+    slope = np.linspace(0.4, 1.0 + 0.1 * image, HEIGHT)[:, None] + np.zeros((HEIGHT, WIDTH))
+    masks = np.zeros((2, HEIGHT, WIDTH), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, BOXES):
+        mask[y0:y1, x0:x1] = True
+    depth = 1 / (slope + NEAR * masks.any(0))
+    name = f"{dataset}_{image}"
+    cv2.imwrite(str(folder / f"{name}.png"), grey(slope))
+    cv2.imwrite(str(folder / f"{name}_depth.png"), (depth * 5000).round().astype(np.uint16))
+    about = {"dataset": dataset, "split": "test", "group": f"scene {image % 3}", "image": f"{name}.png"}
+    about |= {"depth": f"{name}_depth.png", "depth_scale": 5000, "width": WIDTH, "height": HEIGHT, "licence": "none"}
+    about |= {"mask_source": "pseudo:sam" if dataset == "pseudo" else "true", "visible_fraction": 1.0}
+    words = ("mug", "spoon")
+    return [
+        about
+        | {"id": f"{name}/{k}", "mask": encoded(mask), "box": BOXES[k], "area": int(mask.sum()), "held_out": k == 1}
+        | {"category": words[k], "raw_name": words[k], "texts": [words[k]]}
+        for k, mask in enumerate(masks)
+    ]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench")
+    for dataset, images in {"one": 6, "two": 1, "pseudo": 1}.items():
+        rows = [row for image in range(images) for row in rows_of(folder, dataset, image)]
+        manifests.write(folder / f"{dataset}.parquet", pa.Table.from_pylist(rows, manifests.FILE_SCHEMA), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    folder = write_model_folder(tmp_path_factory.mktemp("model"))
+    return Pipeline(ModelFolder.read(folder), HidingEngine(), HidingEngine())
+
+
+@pytest.fixture(scope="module")
+def pairs(bench: Path, pipeline: Pipeline) -> Pairs:
+    opened = [Manifest.open(bench / f"{name}.parquet", "test") for name in ("one", "two", "pseudo")]
+    return evaluate(pipeline, opened, robustness=True)
+
+
+def test_the_prompt_shows_the_target_that_the_plain_net_cannot_see(pairs: Pairs) -> None:
+    focus, plain = (pairs.metric(net, "absrel/foreground") for net in ("focus", "plain"))
+    assert len(pairs) == 16
+    assert focus.max() < 0.13 < 0.2 < plain.min()  # the other target stays hidden, and takes part in the alignment
+    assert pairs["mask_iou"].min() > 0.9
+    assert (pairs.metric("focus", "depth_order/band") > pairs.metric("plain", "depth_order/band")).all()
+
+
+def test_disturbed_prompts_are_worse_the_more_they_are_off(pairs: Pairs) -> None:
+    nets = ("focus", "box at IoU 0.9", "box at IoU 0.7", "box at IoU 0.5", "wrong target")
+    errors = [pairs.metric(net, "absrel/foreground").mean() for net in nets]
+    assert errors == sorted(errors)
+    assert errors[3] < errors[4]
+
+
+def test_jittered_boxes_have_the_overlap_and_stay_inside(bench: Path) -> None:
+    manifest = Manifest.open(bench / "one.parquet")
+    for row in manifest:
+        asked = disturbed(row, [], "box")
+        assert [round(box_iou(t.box, row.box), 4) for t in asked.values()] == [0.9, 0.7, 0.5]
+        assert all(min(t.box) >= 0 and t.box[2] <= WIDTH and t.box[3] <= HEIGHT for t in asked.values())
+        assert asked == disturbed(row, [], "box")
+    edge = [(r, disturbed(r, [], "box")) for r in manifest]
+    assert len({tuple(t.box for t in asked.values()) for _, asked in edge}) == len(manifest)
+
+
+def test_prompts_by_mode(bench: Path) -> None:
+    first, second = list(Manifest.open(bench / "two.parquet"))
+    box = tuple(map(float, BOXES[0]))
+    asked = {mode: target(first, mode) for mode in ("box", "text", "both")}
+    assert {mode: (t.box, t.text) for mode, t in asked.items()} == {
+        "box": (box, None),
+        "text": (None, "mug"),
+        "both": (box, "mug"),
+    }
+    assert target(first, "none") is None
+    (wrong,) = disturbed(first, [first, second], "text").values()
+    assert wrong.text == "spoon"
+    assert disturbed(first, [first], "text") == {}
+
+
+def test_sources_count_the_same_and_pseudo_masks_apart(pairs: Pairs) -> None:
+    result = results(pairs, "focus", "plain")
+    assert {name: part["pairs"] for name, part in result["sources"].items()} == {
+        "one": 12,
+        "two": 2,
+        "pseudo (pseudo masks)": 2,
+    }
+    everything = result["targets"]["all"]
+    one, two = (result["sources"][name]["plain"]["absrel/global"] for name in ("one", "two"))
+    assert one != two
+    assert everything["pairs"] == 14 and everything["groups"] == 4
+    assert everything["plain"]["absrel/global"] == pytest.approx((one + two) / 2, abs=1e-4)
+    assert result["targets"]["held-out categories"]["pairs"] == 7
+
+
+def test_a_limit_takes_whole_images_spread_evenly(bench: Path) -> None:
+    manifest = Manifest.open(bench / "one.parquet")
+    assert [list(span) for span in frames(manifest)] == [[2 * i, 2 * i + 1] for i in range(6)]
+    assert [span.start for span in frames(manifest, 5)] == [0, 4, 10]
+    assert len(frames(manifest, 100)) == 6
+
+
+def test_without_a_prompt_the_answer_is_the_plain_one(bench: Path, pipeline: Pipeline) -> None:
+    pairs = evaluate(pipeline, [Manifest.open(bench / "two.parquet")], mode="none", robustness=True)
+    assert pairs.nets == ["plain", "focus"]
+    for metric in METRICS:
+        np.testing.assert_array_equal(pairs.metric("focus", metric), pairs.metric("plain", metric))
+    assert np.isnan(pairs["mask_iou"].astype(float)).all()
+    assert results(pairs, "focus", "plain")["targets"]["all"]["change"]["absrel/foreground"]["mean"] == 0
+
+
+def test_a_net_that_answers_nan_is_counted_and_not_dropped(bench: Path, pipeline: Pipeline) -> None:
+    class Broken(BoxEngine):
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return super().run(inputs) | {"depth": np.full((1, 42, 56), np.nan, np.float32)}
+
+    broken = Pipeline(pipeline.model, Broken(), BoxEngine())
+    pairs = evaluate(broken, [Manifest.open(bench / "two.parquet")])
+    whole = results(pairs, "focus", "plain")["targets"]["all"]
+    assert (whole["focus"]["failed"], whole["plain"]["failed"]) == (2, 0)
+    assert whole["focus"]["flying_pixels/band"] == 1
+    assert math.isfinite(whole["focus"]["absrel/global"])
+
+
+def test_the_same_manifest_twice_is_refused(bench: Path, pipeline: Pipeline) -> None:
+    twice = [Manifest.open(bench / "two.parquet")] * 2
+    with pytest.raises(ValueError, match="two_0/0"):
+        evaluate(pipeline, twice)
+
+
+def test_pictures(bench: Path, pipeline: Pipeline, pairs: Pairs, tmp_path: Path) -> None:
+    opened = [Manifest.open(bench / f"{name}.parquet", "test") for name in ("one", "two", "pseudo")]
+    shown = examples(pipeline, opened, pairs, "box")
+    ratio = pairs.metric("focus", "absrel/foreground") / pairs.metric("plain", "absrel/foreground")
+    assert [kind for kind, _ in chosen(pairs)] == ["best"] * 2 + ["median"] * 2 + ["worst"] * 2
+    assert shown[0].row.id == pairs["id"][ratio.argmin()] and shown[-1].row.id == pairs["id"][ratio.argmax()]
+    again = shown[0].focus[1]
+    mask = shown[0].row.read_mask()
+    assert again.error[mask].mean() == pytest.approx(shown[0].focus[0], rel=1e-4)
+    write_plots(tmp_path, pairs, result_of(pipeline, pairs, {}), shown)
+    for name in ("change", "pairs", "examples", "prompts"):
+        assert cv2.imread(str(tmp_path / f"{name}.png")).std() > 5
+
+
+def test_the_command_writes_json_and_pairs_and_prints_a_table(bench: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("onnxruntime", reason="needs focusdepth_core[cpu]")
+    pytest.importorskip("onnx", reason="needs focusdepth_core[train]")
+    model, out = write_model_folder(tmp_path / "model"), tmp_path / "new" / "result.json"
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    assert command.run(parser.parse_args([str(model), str(bench / "one.parquet"), "--out", str(out)])) == 0
+    result = json.loads(out.read_text())
+    assert result["model"] == "tiny" and result["split"] == "test" and result["prompt"] == "box"
+    assert {"date", "commit", "machine", "versions"} <= result.keys()
+    assert len(Pairs.read(pairs_path(out))) == result["targets"]["all"]["pairs"] == 12
+    assert tables(result, "focus", "plain") in capsys.readouterr().out
