@@ -95,16 +95,20 @@ def _download(repository: str, name: str) -> Path:
             "is neither a folder nor a repository on the Hugging Face hub that you may see: check the name, or log in "
             "with `hf auth login` if it is private"
         )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         problem = (
-            f"is no folder, its {name} is not in the cache, and the Hugging Face hub cannot be reached: check the "
-            "network and HF_HUB_OFFLINE, or download it elsewhere and give its folder"
+            f"is no folder, its {name} is not in the cache, and the Hugging Face hub does not answer "
+            f"({_cause(error)}): check the network and HF_HUB_OFFLINE, or download it elsewhere and give its folder"
         )
     except EntryNotFoundError:
         problem = f"has no {name} on the Hugging Face hub; {_instead([name])}"
     except (HTTPError, OSError) as error:
-        problem = f"has a {name} that could not be downloaded ({error}); try again"
+        problem = f"has a {name} that could not be downloaded ({_cause(error)}); try again"
     raise FileNotFoundError(f"{repository} {problem}")
+
+
+def _cause(error: Exception) -> str:
+    return str(error.__cause__ or error).partition("\n")[0]
 
 
 def _instead(missing: Sequence[str]) -> str:
