@@ -162,10 +162,10 @@ def run(args: argparse.Namespace) -> int:
     if args.source != "sim" and (args.images or not args.root):
         raise SourceError(f"{args.source} needs --root, the folder of the data set, and takes no --images")
     root = args.root or args.out / "scenes"
-    claim(args.out, args.source, root, args.names)
     if args.images:
         _render(root, args.split, args.images, args.workers)
     source = open_source(args.source, root, args.names)
+    claim(args.out, args.source, root, args.names)
     build(source, args.out, args.workers, args.ray, args.shard or (1, 1))
     if args.shard:
         print(f"shard {args.shard[0]}/{args.shard[1]} is done; after the last one, call again without --shard to merge")

@@ -140,12 +140,12 @@ def _files(frame: SourceFrame, image: np.ndarray, depth: np.ndarray, out: Path) 
     """Paths relative to ``out``; arrays are written first, without loss but for the steps of the depth."""
     paths = {"image": frame.image, "depth": frame.depth}
     scale = frame.depth_scale
-    if not isinstance(frame.image, Path):
-        paths["image"] = _write_png(out / "images" / f"{frame.name}.png", image[..., ::-1])
     if not isinstance(frame.depth, Path):
         scale = _depth_scale(frame.name, depth)
         stored = np.rint(np.nan_to_num(depth, posinf=0, neginf=0).clip(0) * scale).astype(np.uint16)
         paths["depth"] = _write_png(out / "depth" / f"{frame.name}.png", stored)
+    if not isinstance(frame.image, Path):
+        paths["image"] = _write_png(out / "images" / f"{frame.name}.png", image[..., ::-1])
     relative = {name: Path(os.path.relpath(path.resolve(), out.resolve())).as_posix() for name, path in paths.items()}
     return relative | {"depth_scale": float(scale)}
 

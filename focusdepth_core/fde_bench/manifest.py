@@ -135,6 +135,8 @@ class Manifest:
         self.table = table
         self._rows = rows  # where each row of the table is in the file
         self._file = pq.ParquetFile(path, memory_map=True)
+        about = self._file.metadata
+        self._starts = np.cumsum([0] + [about.row_group(i).num_rows for i in range(about.num_row_groups)])
         self._masks: tuple[int, pa.ChunkedArray] = (-1, pa.chunked_array([], pa.binary()))  # of the last row group
 
     @classmethod
@@ -173,20 +175,20 @@ class Manifest:
         return Row(**values, mask=self._mask(int(self._rows[index])), folder=self.path.parent)
 
     def _mask(self, row: int) -> bytes:
-        group, at = divmod(row, ROW_GROUP)
+        group = int(np.searchsorted(self._starts, row, "right")) - 1
         if self._masks[0] != group:
             self._masks = group, self._file.read_row_group(group, columns=["mask"], use_threads=False)["mask"]
-        return self._masks[1][at].as_py()
+        return self._masks[1][row - int(self._starts[group])].as_py()
 
 
 def _read_columns(file: Path) -> pa.Table:
-    words = [f.name for f in SCHEMA if f.type == _WORD]
     try:
+        schema = pq.read_schema(file)
+        if not schema.equals(FILE_SCHEMA):
+            raise ManifestError(f"{file} has other columns than a manifest: {schema.names}")
+        words = [f.name for f in SCHEMA if f.type == _WORD]
         parquet = pq.ParquetFile(file, read_dictionary=words)
-        if parquet.schema_arrow.names != SCHEMA.names:
-            raise ManifestError(f"{file} has the columns {parquet.schema_arrow.names}; a manifest has {SCHEMA.names}")
-        table = parquet.read([name for name in SCHEMA.names if name != "mask"])
-        return table.unify_dictionaries()
+        return parquet.read([name for name in SCHEMA.names if name != "mask"]).unify_dictionaries()
     except pa.ArrowInvalid as error:
         raise ManifestError(f"{file} is no manifest: {error}") from None
 

@@ -69,7 +69,10 @@ def texts_of(instance: Instance) -> tuple[str, ...]:
     """The prompts for one object, each once: the category, then the source's own word and the source's texts."""
     own_word = " ".join(instance.category.lower().split())
     texts = (normalised(instance.category), own_word, *(" ".join(t.split()) for t in instance.texts))
-    return tuple({t.casefold(): t for t in reversed(texts) if t}.values())[::-1]
+    once: dict[str, str] = {}
+    for text in filter(None, texts):
+        once.setdefault(text.casefold(), text)
+    return tuple(once.values())
 
 
 def reason_to_drop(instance: Instance, box: Box, depth: np.ndarray) -> str | None:
