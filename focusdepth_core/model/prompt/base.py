@@ -27,8 +27,8 @@ class Prompt:
     """T targets in each of B images. A target has boxes, a text, a mask, or several of them.
 
     ``boxes``: B,T,N,4 cxcywh in [0, 1] of the input; ``labels``: B,T,N, POSITIVE, NEGATIVE or PADDING;
-    ``text``: features B,T,L,C and mask B,T,L; ``prior``: B,T,rows,columns mask probability of an earlier frame on the
-    branch's mask grid.
+    ``text``: features B,T,L,C and mask B,T,L, False throughout for a target without text; ``prior``: B,T,rows,columns
+    mask probability of an earlier frame on the branch's mask grid, 0 throughout for a target without one.
     """
 
     boxes: torch.Tensor
@@ -44,9 +44,12 @@ class Prompt:
     @classmethod
     def words(cls, text: TextFeatures) -> Prompt:
         """Text alone: features B,T,L,C."""
-        shape = (*text.mask.shape[:2], 1)
-        device = text.mask.device
-        return cls(torch.zeros(*shape, 4, device=device), torch.full(shape, PADDING, device=device), text)
+        return cls(*_no_boxes(text.features), text)
+
+    @classmethod
+    def mask(cls, prior: torch.Tensor) -> Prompt:
+        """The mask of an earlier frame alone: B,T,rows,columns."""
+        return cls(*_no_boxes(prior), prior=prior)
 
     @property
     def images(self) -> int:
@@ -74,6 +77,11 @@ class Prompt:
         inside = (cover * positive[..., None, None].to(cover.dtype)).amax(2)
         nowhere = ~positive.any(-1)
         return torch.where(nowhere[..., None, None], torch.ones_like(inside), inside)
+
+
+def _no_boxes(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    shape = (*like.shape[:2], 1)
+    return like.new_zeros(*shape, 4), torch.full(shape, PADDING, device=like.device)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,25 @@ class PromptBranch(nn.Module, ABC):
     feature_grids: list[Grid]
     mask_grid: Grid
 
+    def load_pretrained(self, source: str) -> None:
+        """Read the weights from a hub id or folder.
+
+        Raises ``OSError`` for weights that cannot be had, ``ValueError`` for those that do not fit.
+        """
+        raise ValueError(
+            f"{source}: the {self.config.kind} branch is trained with the model and has no weights to load"
+        )
+
+    def check(self, prompt: Prompt) -> None:
+        """Raises ``ValueError`` for what the branch does not take. Labels are not looked at while a graph is traced."""
+        takes = ", ".join(sorted(self.takes))
+        for name, given in (("text", prompt.text), ("mask", prompt.prior)):
+            if given is not None and name not in self.takes:
+                raise ValueError(f"the prompt has a {name}; the {self.config.kind} branch as configured takes: {takes}")
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if "boxes" not in self.takes and not traced and (prompt.labels == NEGATIVE).any():
+            raise ValueError(f"the prompt has negative boxes; the {self.config.kind} branch takes: {takes}")
+
     @abstractmethod
     def encode_image(self, image: torch.Tensor, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """What depends on the image alone, once for all targets. ``image``: B,3,side,side of its own input, or the
@@ -125,4 +152,9 @@ class PromptBranch(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image_features: tuple[torch.Tensor, ...], prompt: Prompt) -> PromptMaps:
-        """Maps of B * T targets, the targets of an image next to each other."""
+        """Maps of B * T targets, the targets of an image next to each other. Raises ``ValueError`` as ``check``."""
+
+
+def add_image(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """B*T,C,grid of targets, and B,C,grid that those of an image share -> B*T,C,grid."""
+    return (maps.unflatten(0, (image.shape[0], -1)) + image[:, None]).flatten(0, 1)

@@ -1,7 +1,7 @@
-"""The lite prompt branch: prompt features from the tokens that the geometry branch computes anyway, and a box.
+"""The lite prompt branch: prompt features from the tokens that the geometry branch computes anyway, and a prompt.
 
-It stands where SAM3 stands in the paper, at a few per cent of its cost: it knows where the target is from the box and
-finds its silhouette from the tokens and a convolutional stem that keeps fine edges.
+It stands where SAM3 stands in the paper, at a few per cent of its cost. It learns where the target is from a box, text
+or the mask of an earlier frame; the silhouette comes from the tokens and a convolutional stem that keeps fine edges.
 """
 
 from __future__ import annotations
@@ -15,18 +15,40 @@ import torch.nn.functional as F
 from torch import nn
 
 from focusdepth_core.model.grids import Grid
-from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures
+from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, add_image
+from focusdepth_core.model.prompt.words import WordEncoder, check_words
+
+FINE = 8  # the mask grid, times the patch grid
 
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """``width``: channels; ``depth`` and ``heads``: of the transformer on the patch grid; ``stem``: fine channels."""
+    """``width``: channels; ``depth`` and ``heads``: of the transformer on the patch grid; ``stem``: fine channels.
+
+    Raises ``ValueError`` for values that cannot be.
+    """
 
     kind: Literal["lite"] = "lite"
     width: int = 64
     depth: int = 2
     heads: int = 2
     stem: int = 16
+    text: int = 0
+    """Channels of the text features; 0: the branch takes no text."""
+    words: tuple[str, ...] = ()
+    """All words that it will ever know."""
+    prior: bool = False
+    """Whether it takes the mask of an earlier frame."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "text"):
+            if getattr(self, name) % self.heads:
+                raise ValueError(f"{name} = {getattr(self, name)} does not divide into {self.heads} heads")
+        if bool(self.text) != bool(self.words):
+            raise ValueError(
+                f"text = {self.text} with {len(self.words)} words; text needs both, a box-only branch neither"
+            )
+        check_words(self.words)
 
     @property
     def weights(self) -> None:
@@ -43,9 +65,11 @@ def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class LitePrompt(PromptBranch):
-    """Box prompts only. Feature grids: 4, 2, 1 and 1 times the patch grid; mask: 8 times."""
+    """One or more boxes (their union), text, a mask. Feature grids: 4, 2, 1 and 1 times the patch grid; mask: 8 times.
 
-    takes = frozenset({"box"})
+    A target without a mask gets its boxes in place of one, the whole image if it has none.
+    """
+
     side = 0
     pretrained = False
 
@@ -53,41 +77,76 @@ class LitePrompt(PromptBranch):
         super().__init__()
         rows, columns = grid
         self.config, self.grid = config, grid
+        self.takes = frozenset({"box"} | ({"text"} if config.text else set()) | ({"mask"} if config.prior else set()))
         self.width = width = config.width
         self.feature_grids = [(4 * rows, 4 * columns), (2 * rows, 2 * columns), grid, grid]
-        self.mask_grid = (8 * rows, 8 * columns)
+        self.mask_grid = (FINE * rows, FINE * columns)
         self.tokens = nn.Conv2d(2 * c_geometry, width, 1)
         self.box = nn.Conv2d(1, width, 3, padding=1)
         layer = dict(dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, config.heads, 4 * width, **layer) for _ in range(config.depth)
         )
-        self.stem = _conv(4, config.stem)
+        self.stem = _conv(4 + config.prior, config.stem)
         self.down = _conv(config.stem, width, 2)
         self.to_2x, self.to_4x = _conv(width, width), _conv(width, width)
         self.to_fine = nn.Conv2d(width, config.stem, 1)
         self.mask = nn.Sequential(_conv(config.stem, config.stem), nn.Conv2d(config.stem, 1, 3, padding=1))
+        self.prior = nn.Conv2d(1, width, 3, padding=1) if config.prior else None
+        self.words = WordEncoder(config.words, config.text, config.heads) if config.text else None
+        self.modulation = nn.Linear(config.text, 2 * width) if config.text else None
 
     def encode_image(self, image: torch.Tensor, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """B,width,grid of two projected token maps, and the image on the mask grid."""
+        """B,width,grid of two projected token maps, and the share that the image has in the stem's first layer."""
         maps = [t.transpose(1, 2).unflatten(2, self.grid) for t in (tokens[1], tokens[3])]
-        return self.tokens(torch.cat(maps, 1)), F.interpolate(
-            image, size=self.mask_grid, mode="bilinear", align_corners=False
-        )
+        resized = F.interpolate(image, size=self.mask_grid, mode="bilinear", align_corners=False)
+        first = self.stem[0]
+        return self.tokens(torch.cat(maps, 1)), F.conv2d(resized, first.weight[:, :3], first.bias, padding=1)
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
-        raise ValueError(f"text {texts[0]!r}: this model takes boxes only; give the target a box")
+        if self.words is None:
+            raise ValueError(f"text {texts[0]!r}: this model takes no text; give the target a box")
+        return self.words(self.words.tokens(texts))
 
     def forward(self, image_features: tuple[torch.Tensor, ...], prompt: Prompt) -> PromptMaps:
-        tokens, image = (x.repeat_interleave(prompt.targets, 0) for x in image_features)
-        coarse_box, fine_box = (prompt.raster(g).flatten(0, 1)[:, None] for g in (self.grid, self.mask_grid))
-        early = tokens + self.box(coarse_box)
+        self.check(prompt)
+        tokens, image = image_features
+        rasters = self._rasters(prompt)
+        early = self._early(tokens, rasters, prompt)
         sequence = early.flatten(2).transpose(1, 2)
         for block in self.blocks:
             sequence = block(sequence)
         at_1x = sequence.transpose(1, 2).unflatten(2, self.grid)
-        fine = self.stem(torch.cat([image, fine_box], 1))
+        fine = F.conv2d(rasters, self.stem[0].weight[:, 3:], padding=1)
+        fine = self.stem[2](self.stem[1](add_image(fine, image)))
         at_2x = self.to_2x(F.interpolate(at_1x, scale_factor=2.0, mode="nearest"))
         at_4x = self.to_4x(F.interpolate(at_2x, scale_factor=2.0, mode="nearest") + self.down(fine))
         coarse = F.interpolate(self.to_fine(at_4x), scale_factor=2.0, mode="bilinear", align_corners=False)
         return PromptMaps([at_4x, at_2x, at_1x, early], self.mask(fine + coarse))
+
+    def _rasters(self, prompt: Prompt) -> torch.Tensor:
+        """B*T,1 or 2,mask grid: where the boxes are, and the mask of an earlier frame if the branch takes one."""
+        boxes = prompt.raster(self.mask_grid)
+        if self.prior is None:
+            return boxes.flatten(0, 1)[:, None]
+        prior = boxes
+        if prompt.prior is not None:
+            prior = torch.where(prompt.prior.amax((2, 3), keepdim=True) > 0, prompt.prior, boxes)
+        return torch.stack([boxes, prior], 2).flatten(0, 1)
+
+    def _early(self, tokens: torch.Tensor, rasters: torch.Tensor, prompt: Prompt) -> torch.Tensor:
+        """B*T,width,grid: image tokens that know the prompt."""
+        early = add_image(self.box(prompt.raster(self.grid).flatten(0, 1)[:, None]), tokens)
+        if self.prior is not None:
+            early = early + self.prior(F.avg_pool2d(rasters[:, 1:], FINE))
+        if self.modulation is not None and prompt.text is not None:
+            scale, shift = self._modulation(prompt.text)
+            early = early + early * scale + shift
+        return early
+
+    def _modulation(self, text: TextFeatures) -> tuple[torch.Tensor, ...]:
+        """Scale and shift B*T,width,1,1 of the channels; 0 for a target without text."""
+        features, mask = text.features.flatten(0, 1), text.mask.flatten(0, 1).to(text.features.dtype)
+        count = mask.sum(1, keepdim=True)
+        mean = (features * mask[..., None]).sum(1) / count.clamp(min=1)
+        return (self.modulation(mean) * count.clamp(max=1))[..., None, None].chunk(2, 1)

@@ -1,0 +1,120 @@
+"""Text for the lite branch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch", reason="needs focusdepth_core[train]")
+
+import torch
+
+from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt, TextFeatures
+from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
+
+GRID, CHANNELS = (3, 5), 32
+CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("the", "red", "blue", "mug", "cup", "left"))
+BOX = Prompt.box(torch.tensor([[[0.25, 0.4, 0.3, 0.4]]]))
+
+
+@pytest.fixture(scope="module")
+def branch():
+    torch.manual_seed(0)
+    return LitePrompt(CHANNELS, GRID, CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def encoded(branch):
+    with torch.no_grad():
+        return branch.encode_image(torch.randn(1, 3, 42, 70), [torch.randn(1, 15, CHANNELS) for _ in range(4)])
+
+
+def _words(branch, *texts: str) -> TextFeatures:
+    return TextFeatures(*(x[None] for x in branch.encode_text(texts)))
+
+
+def _all(maps):
+    return [*maps.features, maps.mask_logits]
+
+
+@torch.no_grad()
+def test_text_box_and_both_change_the_maps(branch, encoded):
+    mug, cup = (_words(branch, text) for text in ("the red mug", "the blue cup"))
+    prompts = (BOX, Prompt.words(mug), Prompt.words(cup), replace(BOX, text=mug), replace(BOX, text=cup))
+    maps = [branch(encoded, p) for p in prompts]
+    for i, a in enumerate(maps):
+        for b in maps[:i]:
+            assert all((x - y).abs().max() > 1e-2 for x, y in zip(_all(a), _all(b)))
+
+
+def test_the_mask_of_a_text_is_learnt_from_the_text(branch):
+    """Two texts for one image, each with its own half of it: nothing but the text tells them apart."""
+    torch.manual_seed(0)
+    pupil = LitePrompt(CHANNELS, GRID, CONFIG)
+    image, tokens = torch.randn(1, 3, 42, 70), [torch.randn(1, 15, CHANNELS) for _ in range(4)]
+    wanted = torch.zeros(2, 1, *pupil.mask_grid)
+    wanted[0, ..., :20], wanted[1, ..., 20:] = 1, 1
+    optimiser = torch.optim.Adam(pupil.parameters(), lr=1e-2)
+    for _ in range(60):
+        logits = pupil(
+            pupil.encode_image(image, tokens), Prompt.words(_words(pupil, "red mug", "blue cup"))
+        ).mask_logits
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert ((logits > 0) == wanted.bool()).float().mean() > 0.95
+
+
+@torch.no_grad()
+def test_a_target_does_not_depend_on_the_others(branch, encoded):
+    together = branch(encoded, Prompt.words(_words(branch, "red mug", "the left blue cup")))
+    for i, text in enumerate(("red mug", "the left blue cup")):
+        alone = branch(encoded, Prompt.words(_words(branch, text)))
+        assert all(torch.allclose(a[0], b[i], atol=1e-5) for a, b in zip(_all(alone), _all(together)))
+
+
+@torch.no_grad()
+def test_targets_with_and_without_text_in_one_prompt(branch, encoded):
+    text = branch.words(torch.cat([torch.zeros(1, 16, dtype=torch.long), branch.words.tokens(["red mug"])]))
+    boxes = torch.cat([BOX.boxes, torch.zeros_like(BOX.boxes)], 1)
+    mixed = Prompt(boxes, torch.tensor([[[POSITIVE], [PADDING]]]), TextFeatures(*(x[None] for x in text)))
+    got = branch(encoded, mixed).mask_logits
+    assert torch.allclose(got[:1], branch(encoded, BOX).mask_logits, atol=1e-5)
+    assert torch.allclose(got[1:], branch(encoded, Prompt.words(_words(branch, "red mug"))).mask_logits, atol=1e-5)
+
+
+@torch.no_grad()
+def test_order_counts_and_padding_case_and_punctuation_do_not(branch):
+    a, b, c = branch.encode_text(["red mug", "mug red", "  Red, MUG! "]).features[:, :2]
+    assert torch.equal(a, c) and not torch.allclose(a, b.flip(0), atol=1e-2)
+    assert torch.allclose(a, branch.encode_text(["red mug"]).features[0, :2], atol=1e-6)
+    longer = branch.encode_text(["red mug", "red mug the left cup"]).features
+    assert torch.allclose(longer[0, :2], a, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("red mgu", r"'red mgu': 'mgu' is not among the 6 words that this model knows; try mug"),
+        ("Zange", r"'zange' is not among the 6 words that this model knows; try blue, cup, left"),
+        ("マグ", r"'マグ' is not among the 6 words"),
+        ("", "the text '' has no words"),
+        (" !? ", "has no words"),
+        ("mug " * 17, "has 17 words, this model reads 16; shorten it"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(branch, text, message):
+    with pytest.raises(ValueError, match=message):
+        branch.encode_text(["red mug", text])
+
+
+def test_a_branch_without_words_takes_no_text(branch):
+    box_only = LitePrompt(CHANNELS, GRID, replace(CONFIG, text=0, words=()))
+    assert box_only.takes == {"box"} and branch.takes == {"box", "text"}
+    with pytest.raises(ValueError, match="text 'red mug': this model takes no text; give the target a box"):
+        box_only.encode_text(["red mug"])
+    tokens = [torch.randn(1, 15, CHANNELS) for _ in range(4)]
+    with pytest.raises(ValueError, match="the prompt has a text; the lite branch as configured takes: box"):
+        box_only(box_only.encode_image(torch.randn(1, 3, 42, 70), tokens), Prompt.words(_words(branch, "red mug")))
