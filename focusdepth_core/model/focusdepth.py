@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Discriminator
 from torch import nn
 
 from focusdepth_core.model import hub
-from focusdepth_core.model.geometry.base import pyramid_grids
+from focusdepth_core.model.geometry.base import GeometryBranch, pyramid_grids
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2, DepthAnythingV2Config
+from focusdepth_core.model.geometry.da3 import DepthAnything3, DepthAnything3Config
+from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.mssa import MSSA, Aligned, MSSAConfig
-from focusdepth_core.model.prompt.base import Prompt, PromptMaps
+from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
+from focusdepth_core.model.prompt.sam3 import Sam3Prompt, Sam3PromptConfig
+
+AnyGeometry = Annotated[DepthAnythingV2Config | DepthAnything3Config, Discriminator("kind")]
+AnyPrompt = Annotated[LiteConfig | Sam3PromptConfig, Discriminator("kind")]
 
 
 @dataclass(frozen=True)
 class FocusDepthConfig:
     """Everything that a checkpoint's weights depend on."""
 
-    geometry: DepthAnythingV2Config = field(default_factory=DepthAnythingV2Config)
-    prompt: LiteConfig = field(default_factory=LiteConfig)
+    geometry: AnyGeometry = field(default_factory=DepthAnythingV2Config)
+    prompt: AnyPrompt = field(default_factory=LiteConfig)
     mssa: MSSAConfig = field(default_factory=MSSAConfig)
     auxiliary_mask: bool = False
     """A segmentation branch on the decoder (the paper), used in training alone: it predicts the target's mask."""
@@ -56,9 +63,8 @@ class FocusDepth(nn.Module):
     def __init__(self, config: FocusDepthConfig) -> None:
         super().__init__()
         self.config = config
-        self.geometry = DepthAnythingV2(config.geometry)
-        self.grid = config.geometry.grid
-        self.prompt = LitePrompt(self.geometry.token_channels, self.grid, config.prompt)
+        self.geometry, self.grid = _geometry_branch(config.geometry), config.geometry.grid
+        self.prompt = _prompt_branch(config.prompt, self.geometry.token_channels, self.grid)
         on_tokens = config.mssa.grids == "tokens"
         grids = [self.grid] * 4 if on_tokens else pyramid_grids(self.grid)
         channels = self.geometry.token_channels if on_tokens else self.geometry.pyramid_channels
@@ -176,6 +182,14 @@ class FocusDepth(nn.Module):
             if not any(p.requires_grad for p in module.parameters()):
                 module.eval()
         return self
+
+
+def _geometry_branch(config: AnyGeometry) -> GeometryBranch:
+    return DepthAnything3(config) if isinstance(config, DepthAnything3Config) else DepthAnythingV2(config)
+
+
+def _prompt_branch(config: AnyPrompt, token_channels: int, grid: Grid) -> PromptBranch:
+    return Sam3Prompt(config) if isinstance(config, Sam3PromptConfig) else LitePrompt(token_channels, grid, config)
 
 
 def _segmentation_branch(channels: int) -> nn.Sequential:

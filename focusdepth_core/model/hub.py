@@ -63,7 +63,7 @@ def read_config(source: str | Path) -> FocusDepthConfig:
     from focusdepth_core.model.focusdepth import FocusDepthConfig
 
     folder = weights.fetch(source, [weights.CONFIG])
-    values = weights.read_config(folder)
+    values = weights.read_json(folder / weights.CONFIG)
     if "architecture" not in values:
         raise ValueError(f"{folder / weights.CONFIG} has no 'architecture': {source} is not a FocusDepth model")
     return parse(FocusDepthConfig, values["architecture"], str(folder / weights.CONFIG))
@@ -73,7 +73,8 @@ def load_weights(model: FocusDepth, source: str | Path) -> None:
     """Raises ``ValueError`` for weights that cannot be had, are damaged or do not fit."""
     if _prompt_is_elsewhere(model):
         model.prompt.load_pretrained(model.config.prompt.weights)
-    weights.load_strict(_stored(model), weights.fetch(source) / weights.WEIGHTS)
+    path = weights.fetch(source, [weights.WEIGHTS]) / weights.WEIGHTS
+    weights.load_strict(_stored(model), weights.read_safetensors(path), str(path))
 
 
 def push(model: FocusDepth, repo_id: str, name: str, private: bool) -> str:
