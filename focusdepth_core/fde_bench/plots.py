@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 110
 BETTER, WORSE, INK = "#1b7f5c", "#b5452c", "#333333"
 REGION_COLOURS = {"foreground": "#c44e2c", "band": "#d99a1c", "global": "#3a6ea5"}
 REGION_NAMES = {"foreground": "the target", "band": "10 px around its edge", "global": "the whole image"}
@@ -49,9 +48,9 @@ def figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(picture: Figure, path: Path) -> None:
+def save(picture: Figure, path: Path, dpi: int = 110) -> None:
     part = path.with_name(f".{path.name}.part")
-    picture.savefig(part, format="png", dpi=DPI)
+    picture.savefig(part, format="png", dpi=dpi)
     part.replace(path)
 
 
@@ -145,37 +144,37 @@ def example_sheet(shown: Sequence[Example]) -> Figure:
 
 
 def _example_row(cells: Sequence[Axes], example: Example) -> None:
-    window, truth = _window(example.row), example.truth
-    depth = np.where(truth.valid, truth.depth, np.nan)[window]
+    around, truth = window(example.row), example.truth
+    depth = np.where(truth.valid, truth.depth, np.nan)[around]
     near, far = np.nanquantile(depth, (0.01, 0.99))
-    draw_target(cells[0], example.row, window)
+    draw_target(cells[0], example.row, around)
     cells[0].set_ylabel(f"{example.kind}\n{example.row.category}", fontsize=12)
     nets = (example.plain[1], example.focus[1])
-    for axes, z in zip(cells[1:4], (depth, *(net.depth[window] for net in nets))):
+    for axes, z in zip(cells[1:4], (depth, *(net.depth[around] for net in nets))):
         axes.imshow(z, cmap=DEPTH_COLOURS, vmin=near, vmax=far)
     for axes, net, absrel in zip(cells[4:], nets, (example.plain[0], example.focus[0])):
-        axes.imshow(np.where(truth.valid, net.error, np.nan)[window], cmap=ERROR_COLOURS, vmin=0, vmax=MAX_ERROR)
+        axes.imshow(np.where(truth.valid, net.error, np.nan)[around], cmap=ERROR_COLOURS, vmin=0, vmax=MAX_ERROR)
         axes.set_xlabel(f"AbsRel on the target {100 * absrel:.1f} %", fontsize=10)
-    mask = example.row.read_mask()[window]
+    mask = example.row.read_mask()[around]
     for axes in cells[1:]:
         axes.contour(mask, [0.5], colors="white", linewidths=0.8)
         axes.set(xticks=[], yticks=[])
 
 
-def draw_target(axes: Axes, row: Row, window: tuple[slice, slice]) -> None:
+def draw_target(axes: Axes, row: Row, around: tuple[slice, slice]) -> None:
     """A window of the image (rows, columns) with the outline of the mask and the box."""
     from matplotlib.patches import Rectangle
 
-    rows, columns = window
+    rows, columns = around
     x0, y0, x1, y1 = row.box
-    axes.imshow(row.read_image()[window])
-    axes.contour(row.read_mask()[window], [0.5], colors="#ffe14d", linewidths=0.9)
+    axes.imshow(row.read_image()[around])
+    axes.contour(row.read_mask()[around], [0.5], colors="#ffe14d", linewidths=0.9)
     corner = (x0 - columns.start - 0.5, y0 - rows.start - 0.5)  # matplotlib's pixel centres are whole numbers
     axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#ff3b30", linewidth=1.4))
     axes.set(xticks=[], yticks=[])
 
 
-def _window(row: Row) -> tuple[slice, slice]:
+def window(row: Row) -> tuple[slice, slice]:
     """Rows and columns around the box in the image's proportions."""
     x0, y0, x1, y1 = row.box
     scale = max(CONTEXT * (x1 - x0) / row.width, CONTEXT * (y1 - y0) / row.height, LEAST_WINDOW)

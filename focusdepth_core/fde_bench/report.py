@@ -88,20 +88,20 @@ def tables(result: dict, net: str, baseline: str) -> str:
     head = f"{baseline} | {net} | change (95 %)"
     by_part = [[f"{name} ({part['pairs']})", part, metric] for name, part in parts.items() for metric in SHOWN]
     blocks = [
-        _table(
+        markdown(
             f"targets (pairs) | AbsRel | {head}", [[n, _title(m), *_cells(p, net, baseline, m)] for n, p, m in by_part]
         ),
-        _table(f"all targets | {head}", [[_title(m, True), *_cells(whole, net, baseline, m)] for m in METRICS]),
+        markdown(f"all targets | {head}", [[_title(m, True), *_cells(whole, net, baseline, m)] for m in METRICS]),
     ]
     disturbed = {f"{net}: as it is": (net, whole), **{n: (n, part) for n, part in result.get("disturbed", {}).items()}}
     if len(disturbed) > 1:
         rows = [[n, _title(m), *_cells(p, key, baseline, m)] for n, (key, p) in disturbed.items() for m in SHOWN]
-        blocks.append(_table(f"prompt | AbsRel | {baseline} (empty prompt) | prompted | change (95 %)", rows))
+        blocks.append(markdown(f"prompt | AbsRel | {baseline} (empty prompt) | prompted | change (95 %)", rows))
     failed = ", ".join(f"{name} {whole[name]['failed']}" for name in (baseline, net))
     return "\n\n".join([*blocks, f"Failed alignments: {failed}."])
 
 
-def _table(head: str, rows: list[list[str]]) -> str:
+def markdown(head: str, rows: list[list[str]]) -> str:
     """Markdown; a first cell like the one above it is left empty."""
     lines = [f"| {head} |", "|---" * (head.count("|") + 1) + "|"]
     for above, row in zip([[""], *rows], rows):

@@ -14,25 +14,19 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs focusdepth_core[bench]")
 
-import pyarrow as pa
-
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.fde_bench import evaluate as command
-from focusdepth_core.fde_bench import manifest as manifests
 from focusdepth_core.fde_bench.evaluate import evaluate, pairs_path, result_of
 from focusdepth_core.fde_bench.examples import chosen, examples
 from focusdepth_core.fde_bench.judging import frames
-from focusdepth_core.fde_bench.manifest import Manifest, encoded
+from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.fde_bench.pairs import METRICS, Pairs
 from focusdepth_core.fde_bench.plots import write as write_plots
 from focusdepth_core.fde_bench.prompts import box_iou, disturbed, target
 from focusdepth_core.fde_bench.report import results, tables
 from focusdepth_core.perception.pipeline import Pipeline
+from tests.fde_bench.tiny_bench import BOXES, HEIGHT, NEAR, WIDTH, write_manifests
 from tests.tiny_model import BoxEngine, write_model_folder
-
-WIDTH, HEIGHT = 112, 84
-NEAR = 0.5  # 1 / m, how much nearer a target is than the background
-BOXES = ((12, 12, 44, 36), (60, 40, 100, 72))
 
 
 class HidingEngine(BoxEngine):
@@ -47,41 +41,13 @@ class HidingEngine(BoxEngine):
         return outputs
 
 
-def grey(disparity: np.ndarray) -> np.ndarray:
-    return np.repeat((disparity * 100).round().astype(np.uint8)[..., None], 3, 2)
-
-
 SLOPE = float(np.mean(1 / np.array([0.229, 0.224, 0.225])) * 100 / 255)  # of the network's value in the disparity
-
-
-def rows_of(folder: Path, dataset: str, image: int) -> list[dict]:
-    """Two targets on a slope; the image shows the slope only."""
-    slope = np.linspace(0.4, 1.0 + 0.1 * image, HEIGHT)[:, None] + np.zeros((HEIGHT, WIDTH))
-    masks = np.zeros((2, HEIGHT, WIDTH), bool)
-    for mask, (x0, y0, x1, y1) in zip(masks, BOXES):
-        mask[y0:y1, x0:x1] = True
-    depth = 1 / (slope + NEAR * masks.any(0))
-    name = f"{dataset}_{image}"
-    cv2.imwrite(str(folder / f"{name}.png"), grey(slope))
-    cv2.imwrite(str(folder / f"{name}_depth.png"), (depth * 5000).round().astype(np.uint16))
-    about = {"dataset": dataset, "split": "test", "group": f"scene {image % 3}", "image": f"{name}.png"}
-    about |= {"depth": f"{name}_depth.png", "depth_scale": 5000, "width": WIDTH, "height": HEIGHT, "licence": "none"}
-    about |= {"mask_source": "pseudo:sam" if dataset == "pseudo" else "true", "visible_fraction": 1.0}
-    words = ("mug", "spoon")
-    return [
-        about
-        | {"id": f"{name}/{k}", "mask": encoded(mask), "box": BOXES[k], "area": int(mask.sum()), "held_out": k == 1}
-        | {"category": words[k], "raw_name": words[k], "texts": [words[k]]}
-        for k, mask in enumerate(masks)
-    ]
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
-    for dataset, images in {"one": 6, "two": 1, "pseudo": 1}.items():
-        rows = [row for image in range(images) for row in rows_of(folder, dataset, image)]
-        manifests.write(folder / f"{dataset}.parquet", pa.Table.from_pylist(rows, manifests.FILE_SCHEMA), {})
+    write_manifests(folder)
     return folder
 
 
