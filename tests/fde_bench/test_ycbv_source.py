@@ -71,7 +71,9 @@ def test_toolbox_layout_stays_in_place(tmp_path):
     assert (first.name, first.group) == ("data/0000/000001", "0000")
     assert (first.image, first.depth) == (folder / "000001-color.png", folder / "000001-depth.png")
     assert (first.depth_scale, second.depth_scale) == (5000, 10000)
-    assert first.intrinsics.fx == 1066.778 and first.intrinsics.width == WIDTH
+    k = first.intrinsics
+    assert (k.fx, k.fy, k.cx, k.cy) == (1066.778, 1067.487, 312.9869, 241.3109)
+    assert (k.width, k.height) == (WIDTH, HEIGHT)
 
 
 def test_one_object_of_each_class(tmp_path):
@@ -217,6 +219,7 @@ def test_bop_test_scenes_keep_key_frames_if_they_are_listed(tmp_path):
     ("file", "change", "reason"),
     [
         ("scene_gt", lambda c: c["1"][0].update(obj_id=99), "has object 99"),
+        ("scene_gt", lambda c: c["1"][0].update(obj_id=0), "has object 0"),
         ("scene_gt", lambda c: c["1"].pop(), "incomplete or damaged"),
         ("scene_gt_info", lambda c: c["1"][0].pop("visib_fract"), "visib_fract"),
         ("scene_camera", lambda c: c.pop("1"), "'1'"),

@@ -132,7 +132,7 @@ class _Camera:
         data = read(self._rgb, step)
         height, width = self.size
         sizes = set(_JPEG_SIZE.findall(data))  # before it is decoded: a small JPEG can claim any size
-        image = None
+        image = None  # OpenCV 4 would fill what a JPEG without its end lacks with grey
         if sizes == {height.to_bytes(2, "big") + width.to_bytes(2, "big")} and data.endswith(b"\xff\xd9"):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
