@@ -1,4 +1,5 @@
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,9 @@ def test_data_in_another_file_are_not_read(root, tmp_path):
         file.create_dataset("labels", data=np.zeros((3, 640, 480), np.uint16))
     with pytest.raises(SourceError, match="instances has its data in another file"):
         list(NYU(tmp_path).frames("0000"))
+
+
+def test_without_h5py(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(SourceError, match=r"needs h5py; pip install 'focusdepth_core\[bench\]'"):
+        NYU(root).items()

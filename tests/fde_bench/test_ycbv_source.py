@@ -1,5 +1,6 @@
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -247,3 +248,10 @@ def test_bop_lists_that_are_no_json(tmp_path):
 def test_no_scene(tmp_path):
     with pytest.raises(SourceError, match="expected data/0000, or train_real/000000"):
         YCBV(tmp_path).items()
+
+
+def test_without_scipy(tmp_path, monkeypatch):
+    write_frame(tmp_path, "0000", "000001", meta())
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    (error,) = YCBV(tmp_path).frames("data/0000")
+    assert isinstance(error, SourceError) and "needs scipy; pip install 'focusdepth_core[bench]'" in str(error)
