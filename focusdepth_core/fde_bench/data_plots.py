@@ -27,7 +27,7 @@ def write(folder: Path, manifests: Sequence[Manifest]) -> None:
     places = by_source(manifests)
     save(histograms(places), folder / "histograms.png")
     shown = [row for p in places.values() for row in spread(p, SHEET[0] * SHEET[1] // len(places) + 1)]
-    save(target_sheet(shown[: SHEET[0] * SHEET[1]]), folder / "targets.png", dpi=75)  # photographs make large files
+    save(target_sheet(shown[: SHEET[0] * SHEET[1]]), folder / "targets.png", dpi=68)  # photographs make large files
 
 
 def by_source(manifests: Sequence[Manifest]) -> dict[str, Places]:

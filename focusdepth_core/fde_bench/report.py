@@ -67,7 +67,7 @@ def _choices(pairs: Pairs) -> dict[str, np.ndarray]:
     sizes = {name: (area >= low) & (area < high) for name, (low, high) in SIZES.items()}
     hidden = visible.astype(float) < HIDDEN  # not where it is unknown, which is NaN
     held = {"held-out categories": held_out, "trained categories": ~held_out} if held_out.any() else {}
-    return held | {f"{name} (area)": chosen for name, chosen in sizes.items()} | {"partly hidden": hidden}
+    return held | {f"{name} targets": chosen for name, chosen in sizes.items()} | {"partly hidden targets": hidden}
 
 
 def disturbances(pairs: Pairs, baseline: str) -> dict:
