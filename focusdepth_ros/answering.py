@@ -8,12 +8,11 @@ import traceback
 from collections.abc import Callable
 
 from rclpy.node import Node
-from sensor_msgs.msg import Image
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros.answer import Answer
-from focusdepth_ros.inputs import Inputs
+from focusdepth_ros.inputs import AnyImage, Inputs
 from focusdepth_ros.outputs import Outputs
 from focusdepth_ros.pairing import stamp_ns
 from focusdepth_ros.parameters import Parameters
@@ -51,7 +50,12 @@ class Answering:
         self._answered = self._dropped = self._refused = 0
         self._last_image = time.monotonic()
         status.values({"answered": 0, "dropped": 0, "refused": 0})
-        self._worker: NewestWorker[tuple[int, Image]] = NewestWorker(self._work, "focus")
+        self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What of a target the model takes."""
+        return self._pipeline.model.prompts
 
     def resume(self) -> None:
         self._last_image = time.monotonic()
@@ -72,7 +76,7 @@ class Answering:
         """After ``close``: waits for the worker; False if an inference takes longer."""
         return self._worker.join(timeout_s)
 
-    def on_image(self, image: Image) -> None:
+    def on_image(self, image: AnyImage) -> None:
         self._last_image = time.monotonic()
         self._status.settle("camera")
         if not self.enabled:
@@ -94,7 +98,7 @@ class Answering:
             self._running = False
             self._session += 1
 
-    def _work(self, job: tuple[int, Image]) -> None:
+    def _work(self, job: tuple[int, AnyImage]) -> None:
         session, image = job
         try:
             self._publish(session, self._answer(image))
@@ -106,9 +110,9 @@ class Answering:
             self._refuse(session, "model", f"{type(error).__name__} while answering an image: {error}", ERROR)
             self._node.get_logger().debug(traceback.format_exc())
 
-    def _answer(self, image: Image) -> Answer:
+    def _answer(self, image: AnyImage) -> Answer:
         parameters = self._parameters()
-        request = self._inputs.request(image, self._pipeline.model.prompts, parameters)
+        request = self._inputs.request(image, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
         return Answer(image.header, result, request.info, parameters.drop_edge_px)
 

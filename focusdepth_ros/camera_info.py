@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Optional
 
-from sensor_msgs.msg import CameraInfo, Image
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CameraInfo
 
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer
 from focusdepth_ros.status import Status
+
+Size = tuple[int, int]  # width, height
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,16 @@ class CalibrationInput:
         self._infos: StampBuffer[CameraInfo] = StampBuffer(PAIR_DEPTH)
         self.add = self._infos.add
         self.clear = self._infos.clear
+        self.newest = self._infos.newest
 
-    def of(self, image: Image, image_topic: str, wait_s: float) -> Optional[Calibration]:
+    def of(self, stamp: Time, size: Size, image_topic: str, wait_s: float) -> Optional[Calibration]:
         """None without a usable one; waits at most ``wait_s`` for it, and not when there is one of the image's size."""
-        info = self._infos.take(image.header.stamp, 0.0) or self._infos.newest()
-        if info is None or _misfit(info, image):
-            info = self._infos.take(image.header.stamp, wait_s) or info
+        info = self._infos.take(stamp, 0.0) or self._infos.newest()
+        if info is None or _misfit(info, size):
+            info = self._infos.take(stamp, wait_s) or info
         if info is None:
             return None
-        reason = _misfit(info, image)
+        reason = _misfit(info, size)
         if reason:
             self._status.complain("camera_info", f"{reason}; no metric outputs")
             return None
@@ -71,15 +75,15 @@ class CalibrationInput:
         return Calibration(info, intrinsics_of(info))
 
 
-def _misfit(info: CameraInfo, image: Image) -> str:
+def _misfit(info: CameraInfo, size: Size) -> str:
     """Why the camera_info does not describe the image; empty if it does."""
     try:
         intrinsics = intrinsics_of(info)
     except ValueError as error:
         return str(error)
-    if (intrinsics.width, intrinsics.height) == (image.width, image.height):
+    if (intrinsics.width, intrinsics.height) == size:
         return ""
     return (
-        f"camera_info is for {intrinsics.width} x {intrinsics.height}, the image is {image.width} x {image.height}; "
+        f"camera_info is for {intrinsics.width} x {intrinsics.height}, the image is {size[0]} x {size[1]}; "
         "publish both at the same size"
     )

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Optional
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
 from focusdepth_ros import image_msgs
+from focusdepth_ros.camera_info import Size
 from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer
 from focusdepth_ros.status import Status
+
+# Metres between which the median of any depth camera's image lies. Millimetres taken for metres lie beyond, and metres
+# taken for millimetres before.
+PLAUSIBLE_M = (0.02, 200.0)
 
 
 class HintInput:
@@ -19,20 +25,34 @@ class HintInput:
         self.add = self._hints.add
         self.clear = self._hints.clear
 
-    def of(self, image: Image, wait_s: float) -> Optional[np.ndarray]:
+    def of(self, stamp: Time, size: Size, wait_s: float) -> Optional[np.ndarray]:
         """H,W metres at the image's size, or None; waits at most ``wait_s`` for the message of the image's stamp."""
-        msg = self._hints.take(image.header.stamp, wait_s)
+        msg = self._hints.take(stamp, wait_s)
         if msg is None:
             return None
         try:
-            hint = image_msgs.to_metres(msg)
-            if hint.shape != (image.height, image.width):
-                raise ValueError(
-                    f"depth_hint is {msg.width} x {msg.height}, the image {image.width} x {image.height}; "
-                    "register the depth to the colour camera and publish both at the same size"
-                )
+            hint = _metres(msg, size)
         except ValueError as error:
             self._status.complain("depth_hint", f"{error}; it is ignored")
             return None
         self._status.settle("depth_hint")
         return hint
+
+
+def _metres(msg: Image, size: Size) -> np.ndarray:
+    """Raises ``ValueError`` for another size than the image's, for nothing measured and for an unlikely unit."""
+    hint = image_msgs.to_metres(msg)
+    if (msg.width, msg.height) != size:
+        raise ValueError(
+            f"depth_hint is {msg.width} x {msg.height}, the image {size[0]} x {size[1]}; "
+            "register the depth to the colour camera and publish both at the same size"
+        )
+    measured = hint[np.isfinite(hint) & (hint > 0)]
+    if not measured.size:
+        raise ValueError("depth_hint has no pixel above 0")
+    median = float(np.median(measured))
+    if not PLAUSIBLE_M[0] <= median <= PLAUSIBLE_M[1]:
+        raise ValueError(
+            f"depth_hint has a median of {median:g} m; 32FC1 is in metres and 16UC1 in millimetres, check its unit"
+        )
+    return hint

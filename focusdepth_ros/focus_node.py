@@ -9,13 +9,12 @@ from typing import Any, Optional
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from focusdepth_core.engine.model_folder import default_model_dir
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros.answering import Answering
-from focusdepth_ros.inputs import Inputs
+from focusdepth_ros.inputs import AnyImage, Inputs
 from focusdepth_ros.outputs import Outputs
 from focusdepth_ros.parameter_store import ParameterStore
 from focusdepth_ros.parameters import Parameters
@@ -47,7 +46,7 @@ class FocusNode(LifecycleNode):
         self._enabled = True
         self._store = ParameterStore(self, Parameters, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
-        self._inputs = Inputs(self, self._status, self._on_image)
+        self._inputs = Inputs(self, self._status, self._on_image, lambda: self._store.current)
         self.create_service(Trigger, "~/clear_targets", self._on_clear_targets)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_timer(CHECK_PERIOD_S, self._check_quiet, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -72,7 +71,7 @@ class FocusNode(LifecycleNode):
         assert self._answering is not None
         result = super().on_activate(state)
         self._answering.resume()
-        self._inputs.open(self._store.current)
+        self._inputs.open(self._answering.prompts)
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -114,7 +113,7 @@ class FocusNode(LifecycleNode):
             answering.close()
         return answering
 
-    def _on_image(self, image: Image) -> None:
+    def _on_image(self, image: AnyImage) -> None:
         if self._answering is not None:
             self._answering.on_image(image)
 

@@ -24,6 +24,13 @@ class Layout:
         return np.dtype(self.dtype).itemsize * self.channels
 
 
+# By the first two pixels of two rows, as ROS does it; OpenCV goes by the second and third pixel of the second row.
+BAYER = {
+    "rggb": cv2.COLOR_BAYER_BG2RGB,
+    "bggr": cv2.COLOR_BAYER_RG2RGB,
+    "gbrg": cv2.COLOR_BAYER_GR2RGB,
+    "grbg": cv2.COLOR_BAYER_GB2RGB,
+}
 LAYOUTS = {
     "rgb8": Layout("u1", 3),
     "bgr8": Layout("u1", 3),
@@ -31,6 +38,16 @@ LAYOUTS = {
     "bgra8": Layout("u1", 4),
     "mono8": Layout("u1", 1),
     "mono16": Layout("u2", 1),
+    "rgb16": Layout("u2", 3),
+    "bgr16": Layout("u2", 3),
+    "rgba16": Layout("u2", 4),
+    "bgra16": Layout("u2", 4),
+    **{f"bayer_{order}8": Layout("u1", 1) for order in BAYER},
+    **{f"bayer_{order}16": Layout("u2", 1) for order in BAYER},
+    "uyvy": Layout("u1", 2),
+    "yuv422": Layout("u1", 2),
+    "yuyv": Layout("u1", 2),
+    "yuv422_yuy2": Layout("u1", 2),
     "16UC1": Layout("u2", 1),
     "32FC1": Layout("f4", 1),
 }
@@ -42,6 +59,15 @@ TO_RGB = {
     "bgra8": cv2.COLOR_BGRA2RGB,
     "mono8": cv2.COLOR_GRAY2RGB,
     "mono16": cv2.COLOR_GRAY2RGB,
+    "rgb16": None,
+    "bgr16": cv2.COLOR_BGR2RGB,
+    "rgba16": cv2.COLOR_RGBA2RGB,
+    "bgra16": cv2.COLOR_BGRA2RGB,
+    **{f"bayer_{order}{bits}": code for order, code in BAYER.items() for bits in (8, 16)},
+    "uyvy": cv2.COLOR_YUV2RGB_UYVY,
+    "yuv422": cv2.COLOR_YUV2RGB_UYVY,
+    "yuyv": cv2.COLOR_YUV2RGB_YUY2,
+    "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
 }
 MM_PER_M = 1000.0  # 16UC1 depth is in millimetres (REP-118)
 
@@ -79,8 +105,8 @@ def _check_size(msg: Image, pixel_bytes: int) -> None:
 def to_rgb(msg: Image) -> np.ndarray:
     """H,W,3 uint8 RGB; a view of the message for rgb8.
 
-    Encodings that are not in ``LAYOUTS`` go through cv_bridge. Raises ``ValueError`` as ``pixels`` does, for a depth
-    encoding, and without cv_bridge where it is needed.
+    16 bits become 8. Encodings that are not in ``LAYOUTS`` go through cv_bridge. Raises ``ValueError`` as ``pixels``
+    does, for a depth encoding, for a YUV image of odd width, and without cv_bridge where it is needed.
     """
     if msg.encoding not in LAYOUTS:
         return _cv_bridge_to_rgb(msg)
@@ -91,7 +117,11 @@ def to_rgb(msg: Image) -> np.ndarray:
         raise ValueError(f"image encoding '{msg.encoding}' has no colour; use one of rgb8, {', '.join(TO_RGB)}")
     if view.dtype.itemsize == 2:
         view = cv2.convertScaleAbs(_native(view), alpha=255 / 65535)
-    return np.asarray(cv2.cvtColor(view, TO_RGB[msg.encoding]))
+    code = TO_RGB[msg.encoding]
+    try:
+        return np.asarray(view if code is None else cv2.cvtColor(view, code))
+    except cv2.error:  # a YUV image of odd width
+        raise ValueError(f"image of {msg.width} x {msg.height} pixels cannot be of encoding '{msg.encoding}'") from None
 
 
 def to_metres(msg: Image) -> np.ndarray:
@@ -118,7 +148,8 @@ def to_image(values: np.ndarray, encoding: str, header: Header) -> Image:
 
 
 def _native(view: np.ndarray) -> np.ndarray:
-    return view if view.dtype.isnative else view.astype(view.dtype.newbyteorder("="))
+    """As OpenCV can read it: it takes rows of an odd number of bytes for something else."""
+    return view if view.dtype.isnative and view.flags.aligned else view.astype(view.dtype.newbyteorder("="))
 
 
 def _cv_bridge_to_rgb(msg: Image) -> np.ndarray:

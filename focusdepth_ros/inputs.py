@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
+from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import String
 
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.target import Target
-from focusdepth_ros import image_msgs, qos
-from focusdepth_ros.camera_info import CalibrationInput
+from focusdepth_ros import compressed, image_msgs, qos, target_msgs
+from focusdepth_ros.camera_info import CalibrationInput, intrinsics_of
 from focusdepth_ros.depth_hint import HintInput
 from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.pairing import PAIR_DEPTH, stamp_ns
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.status import Status
 from focusdepth_ros.targets import TargetInput
+
+try:
+    from vision_msgs.msg import Detection2DArray
+except ImportError:  # not part of every installation
+    Detection2DArray = None
+
+AnyImage = Union[Image, CompressedImage]
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,16 @@ class Request:
 class Inputs:
     """The subscriptions, from ``open`` to ``close``."""
 
-    def __init__(self, node: Node, status: Status, on_image: Callable[[Image], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        status: Status,
+        on_image: Callable[[AnyImage], None],
+        parameters: Callable[[], Parameters],
+    ) -> None:
         self._node = node
         self._status = status
+        self._parameters = parameters
         self._on_image = on_image
         self._calibration = CalibrationInput(status)
         self._hint = HintInput(status)
@@ -48,13 +64,19 @@ class Inputs:
         self._info_topic = node.resolve_topic_name("camera_info")
         self._hint_topic = node.resolve_topic_name("depth_hint")
 
-    def open(self, parameters: Parameters) -> None:
-        reliability = parameters.reliability
-        self._subscribe(Image, "image", self._on_image, qos.stream(parameters.depth, reliability))
-        self._subscribe(CameraInfo, "camera_info", self._calibration.add, qos.stream(PAIR_DEPTH, reliability))
-        self._subscribe(Image, "depth_hint", self._hint.add, qos.stream(PAIR_DEPTH, reliability))
-        self._subscribe(RegionOfInterest, "target_box", self.targets.on_box, qos.stream(1, "reliable"))
-        self._subscribe(FocusTargetArray, "targets", self.targets.on_array, qos.stream(1, "reliable"))
+    def open(self, prompts: tuple[str, ...]) -> None:
+        """``prompts``: what of a target the model takes."""
+        sensor, command = qos.stream(PAIR_DEPTH, self._parameters().reliability), qos.stream(1, "reliable")
+        self._subscribe_image()
+        self._subscribe(CameraInfo, "camera_info", self._calibration.add, sensor)
+        self._subscribe(Image, "depth_hint", self._hint.add, sensor)
+        self.targets.open(prompts)
+        self._subscribe(RegionOfInterest, "target_box", self.targets.on_box, command)
+        self._subscribe(String, "target_text", self.targets.on_text, command)
+        self._subscribe(FocusTargetArray, "targets", self.targets.on_array, command)
+        self._subscribe(PointStamped, "clicked_point", self._on_click, command)
+        if Detection2DArray is not None:
+            self._subscribe(Detection2DArray, "detections", self.targets.on_detections, sensor)
 
     def close(self) -> None:
         """Ends the subscriptions and forgets the camera's messages; the targets stay."""
@@ -64,21 +86,47 @@ class Inputs:
         self._calibration.clear()
         self._hint.clear()
 
-    def request(self, image: Image, prompts: tuple[str, ...], parameters: Parameters) -> Request:
+    def request(self, image: AnyImage, parameters: Parameters) -> Request:
         """Raises ``ValueError`` if the image cannot be used; anything else that cannot is left out and complained of.
 
         Waits for the camera_info and depth_hint of the image, so that it belongs in the worker's thread.
         """
-        rgb = image_msgs.to_rgb(image)
-        image_ns = stamp_ns(image.header.stamp)
-        calibration = self._calibration.of(image, self.image_topic, self._wait_s(self._info_topic, parameters))
-        frame = Frame(rgb, image_ns / 1e9, calibration and calibration.intrinsics)
-        hint = self._hint.of(image, self._wait_s(self._hint_topic, parameters))
-        usable = self.targets.usable(frame, image_ns, prompts, parameters.max_target_age)
+        rgb = image_msgs.to_rgb(image) if isinstance(image, Image) else compressed.to_rgb(image)
+        size, stamp = (rgb.shape[1], rgb.shape[0]), image.header.stamp
+        wait_s = self._wait_s(self._info_topic, parameters)
+        calibration = self._calibration.of(stamp, size, self.image_topic, wait_s)
+        frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics)
+        hint = self._hint.of(stamp, size, self._wait_s(self._hint_topic, parameters))
+        usable = self.targets.usable(frame, stamp_ns(stamp), parameters)
         return Request(frame, usable, hint, calibration and calibration.info)
 
     def _wait_s(self, topic: str, parameters: Parameters) -> float:
         return parameters.pair_wait if self._node.count_publishers(topic) else 0.0
+
+    def _on_click(self, msg: PointStamped) -> None:
+        self.targets.hold(lambda: self._clicked(msg))
+
+    def _clicked(self, msg: PointStamped) -> Target:
+        info = self._calibration.newest()
+        if info is None:
+            raise ValueError("a point was clicked, but no camera_info has come to find it in the image")
+        if msg.header.frame_id != info.header.frame_id:
+            raise ValueError(
+                f"a point was clicked in frame '{msg.header.frame_id}', but the camera's is "
+                f"'{info.header.frame_id}'; make that one RViz's fixed frame"
+            )
+        return target_msgs.from_click(msg.point, intrinsics_of(info), self._parameters().click_size)
+
+    def _subscribe_image(self) -> None:
+        """By the topic that image_transport gives a transport, so that remapping ``image`` moves that as well."""
+        parameters = self._parameters()
+        profile, topic = qos.stream(parameters.depth, parameters.reliability), self._node.resolve_topic_name("image")
+        if parameters.image_transport == "raw":
+            self._subscribe(Image, topic, self._on_image, profile)
+        else:
+            topic += f"/{parameters.image_transport}"
+            self._subscribe(CompressedImage, topic, self._on_image, profile)
+        self.image_topic = self._node.resolve_topic_name(topic)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
         name = self._node.resolve_topic_name(topic)

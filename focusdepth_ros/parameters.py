@@ -24,6 +24,12 @@ class Parameters:
     threads: int = parameter(
         0, "CPU threads per inference; 0: the backend's choice.", limits=(0, 256), settable="unconfigured"
     )
+    image_transport: str = parameter(
+        "raw",
+        "How images come: raw on `image`, or as JPEG or PNG on `image`/compressed.",
+        choices=("raw", "compressed"),
+        settable="unconfigured",
+    )
     reliability: str = parameter(
         "best_effort",
         "QoS asked of image, camera_info and depth_hint; reliable finds no best-effort camera.",
@@ -39,7 +45,15 @@ class Parameters:
         settable="unconfigured",
     )
     max_target_age: float = parameter(
-        0.5, "Longest time in s between the stamp of `targets` and the image they are used for.", limits=(0.0, 3600.0)
+        0.5,
+        "Longest time in s between the stamps of `targets` or `detections` and the image they are used for.",
+        limits=(0.0, 3600.0),
+    )
+    max_targets: int = parameter(
+        16, "Most targets per image, since each costs time; the others are those of lowest score.", limits=(1, 256)
+    )
+    click_size: float = parameter(
+        0.15, "Side in m of the cube around a point of `clicked_point` that becomes the target.", limits=(0.01, 10.0)
     )
     pair_wait: float = parameter(
         0.1,

@@ -1,111 +1,142 @@
-"""What to focus on: target messages to the targets of the pipeline."""
+"""What to focus on: the targets in force, by the messages that came."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import String
 
 from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.target import Box, Target
-from focusdepth_ros.msg import FocusTarget, FocusTargetArray
-from focusdepth_ros.pairing import stamp_ns
+from focusdepth_core.perception.target import Target
+from focusdepth_ros import target_msgs
+from focusdepth_ros.msg import FocusTargetArray
+from focusdepth_ros.pairing import PAIR_DEPTH, stamp_ns
+from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.status import Status
 
-BOX_ID = "target_box"  # of the target that came without an id
+SAID_REASONS = 3  # of many, the others are only counted
 
 
 @dataclass(frozen=True)
 class TargetSet:
-    """``found_ns``: stamp of the image in which the targets were found; None for a box that holds from now on."""
+    """``found_ns``: stamp of the image in which the targets were found; None for targets that hold from now on."""
 
     targets: tuple[Target, ...] = ()
     found_ns: Optional[int] = None
 
+    def distance_ns(self, image_ns: int) -> int:
+        return 0 if self.found_ns is None or not self.targets else abs(image_ns - self.found_ns)
+
     def check_age(self, image_ns: int, max_age_s: float) -> None:
         """Raises ``ValueError`` if the targets are of another time than the image."""
-        if self.found_ns is None or not self.targets:
-            return
-        age_s = (image_ns - self.found_ns) / 1e9
-        if abs(age_s) > max_age_s:
+        age_s = self.distance_ns(image_ns) / 1e9
+        if self.found_ns is not None and age_s > max_age_s:
             raise ValueError(
-                f"targets are {abs(age_s):.2f} s {'older' if age_s > 0 else 'newer'} than the image, "
+                f"targets are {age_s:.2f} s {'older' if image_ns > self.found_ns else 'newer'} than the image, "
                 f"more than max_target_age = {max_age_s:g} s; they are ignored"
             )
 
 
 class TargetInput:
-    """The targets in force: the last message of either topic, until it is replaced or cleared."""
+    """The targets in force, until the next message about them on any topic.
+
+    Of targets that belong to an image, the last few sets are kept: an image takes those of its own stamp, or the
+    nearest ones.
+    """
 
     def __init__(self, status: Status) -> None:
         self._status = status
         self._lock = threading.Lock()
-        self._set = TargetSet()
+        self._sets: tuple[TargetSet, ...] = (TargetSet(),)
+        self._prompts: tuple[str, ...] = ()
+
+    def open(self, prompts: tuple[str, ...]) -> None:
+        """``prompts``: what of a target the model takes, "box" or "text" or both."""
+        self._prompts = prompts
 
     def on_box(self, roi: RegionOfInterest) -> None:
+        self.hold(lambda: target_msgs.from_box(roi))
+
+    def on_text(self, msg: String) -> None:
+        self.hold(lambda: target_msgs.from_text(msg.data))
+
+    def hold(self, make: Any) -> None:
+        """Takes the one target that ``make`` gives from now on; if it raises ``ValueError``, all stays as it was."""
         try:
-            self._replace(TargetSet((Target(BOX_ID, _box(roi)),)))
+            target = self._takeable(make())
         except ValueError as error:
             self._status.complain("target message", f"{error}; the targets stay as they were")
         else:
+            self._replace((TargetSet((target,)),))
             self._status.settle("target message")
 
     def on_array(self, msg: FocusTargetArray) -> None:
-        targets, reasons = [], []
-        for item in msg.targets:
-            try:
-                targets.append(_target(item))
-            except ValueError as error:
-                reasons.append(str(error))
-        self._replace(TargetSet(tuple(targets), stamp_ns(msg.header.stamp)))
-        if reasons:
-            self._status.complain("target message", "; ".join(reasons))
-        else:
-            self._status.settle("target message")
+        self._found(msg, *target_msgs.from_array(msg))
+
+    def on_detections(self, msg: Any) -> None:
+        """vision_msgs/Detection2DArray."""
+        self._found(msg, *target_msgs.from_detections(msg))
 
     def clear(self) -> None:
-        self._replace(TargetSet())
+        self._replace((TargetSet(),))
         self._status.settle("target message", "targets")
 
-    def usable(self, frame: Frame, image_ns: int, prompts: tuple[str, ...], max_age_s: float) -> tuple[Target, ...]:
-        """Those that fit the image's time and size and what the model takes; complains of the others."""
+    def usable(self, frame: Frame, image_ns: int, parameters: Parameters) -> tuple[Target, ...]:
+        """Those that fit the image's time and size; complains of the others."""
         with self._lock:
-            target_set = self._set
-        usable, reasons = [], []
+            nearest = min(reversed(self._sets), key=lambda target_set: target_set.distance_ns(image_ns))
+        usable: list[Target] = []
+        reasons: list[str] = []
         try:
-            target_set.check_age(image_ns, max_age_s)
+            nearest.check_age(image_ns, parameters.max_target_age)
         except ValueError as error:
-            self._status.complain("targets", str(error))
+            self._say("targets", [str(error)])
             return ()
-        for target in target_set.targets:
+        for target in nearest.targets:
             try:
-                usable.append(_fitted(target, frame, prompts))
+                usable.append(target.clipped(frame.width, frame.height))
             except ValueError as error:
                 reasons.append(str(error))
-        if reasons:
-            self._status.complain("targets", "; ".join(reasons))
-        else:
-            self._status.settle("targets")
-        return tuple(usable)
+        self._say("targets", reasons + _too_many(usable, parameters.max_targets))
+        best = sorted(range(len(usable)), key=lambda place: -usable[place].score)[: parameters.max_targets]
+        return tuple(usable[place] for place in sorted(best))
 
-    def _replace(self, target_set: TargetSet) -> None:
+    def _found(self, msg: Any, targets: tuple[Target, ...], reasons: list[str]) -> None:
+        taken = []
+        for target in targets:
+            try:
+                taken.append(self._takeable(target))
+            except ValueError as error:
+                reasons.append(str(error))
+        found = TargetSet(tuple(taken), stamp_ns(msg.header.stamp))
+        before = [other for other in self._sets if other.targets and other.found_ns is not None]
+        self._replace((*before[1 - PAIR_DEPTH :], found) if taken else (found,))
+        self._say("target message", reasons)
+
+    def _takeable(self, target: Target) -> Target:
+        given = [name for name, value in (("box", target.box), ("text", target.text)) if value is not None]
+        if not set(given) & set(self._prompts):
+            takes = ", ".join(self._prompts)
+            raise ValueError(f"target '{target.id}' is given by {given[0]} alone, but the model takes: {takes}")
+        return target
+
+    def _replace(self, sets: tuple[TargetSet, ...]) -> None:
         with self._lock:
-            self._set = target_set
+            self._sets = sets
+
+    def _say(self, subject: str, reasons: Sequence[str]) -> None:
+        if not reasons:
+            self._status.settle(subject)
+            return
+        more = [f"and {len(reasons) - SAID_REASONS} more"] if len(reasons) > SAID_REASONS else []
+        self._status.complain(subject, "; ".join([*reasons[:SAID_REASONS], *more]))
 
 
-def _fitted(target: Target, frame: Frame, prompts: tuple[str, ...]) -> Target:
-    if target.box is None and "text" not in prompts:
-        raise ValueError(f"target '{target.id}' is given by words alone, but the model takes: {', '.join(prompts)}")
-    return target.clipped(frame.width, frame.height)
-
-
-def _target(item: FocusTarget) -> Target:
-    has_box = item.roi.width > 0 or item.roi.height > 0
-    return Target(item.id, _box(item.roi) if has_box else None, item.text or None, item.score)
-
-
-def _box(roi: RegionOfInterest) -> Box:
-    left, top = float(roi.x_offset), float(roi.y_offset)
-    return left, top, left + roi.width, top + roi.height
+def _too_many(targets: Sequence[Target], most: int) -> list[str]:
+    if len(targets) <= most:
+        return []
+    return [f"{len(targets)} targets are given, and the {most} with the highest score are used (max_targets)"]

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PointStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
-from std_msgs.msg import Header
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header, String
 
 from focusdepth_core.engine.model_folder import InputSpec, ModelFolder
 from focusdepth_core.perception.pipeline import Pipeline
@@ -35,6 +36,15 @@ WIDTH_PX, HEIGHT_PX = 112, 84  # of the test images
 FRAME_ID = "camera_optical_frame"
 OUTPUT_TYPES = {topic.removeprefix("~/"): kind for topic, kind, _, _ in OUTPUTS}
 RELATIVE = "relative_depth/image"
+INPUT_TYPES = {
+    "image": Image,
+    "camera_info": CameraInfo,
+    "depth_hint": Image,
+    "target_box": RegionOfInterest,
+    "target_text": String,
+    "targets": FocusTargetArray,
+    "clicked_point": PointStamped,
+}
 
 
 class FakeEngine(BoxEngine):
@@ -57,11 +67,12 @@ class FakeEngine(BoxEngine):
         return super().run(inputs)
 
 
-def fake_pipeline(engine: FakeEngine) -> Pipeline:
+def fake_pipeline(engine: FakeEngine, prompts: tuple[str, ...] = ("box",)) -> Pipeline:
+    """A target by text alone gets an empty mask."""
     size = config()["input"]
     spec = InputSpec(WIDTH, HEIGHT, tuple(size["mean"]), tuple(size["std"]))
     nowhere = Path()
-    model = ModelFolder(nowhere, "fake", "none", Space.AFFINE_DISPARITY, ("box",), spec, nowhere, nowhere)
+    model = ModelFolder(nowhere, "fake", "none", Space.AFFINE_DISPARITY, prompts, spec, nowhere, nowhere)
     return Pipeline(model, engine, engine)
 
 
@@ -116,16 +127,10 @@ class Rig:
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.statuses: list[DiagnosticStatus] = []
         self.probe.create_subscription(DiagnosticStatus, "focus_node/status", self.statuses.append, qos.latched())
-        self._publishers = {
-            topic: self.probe.create_publisher(kind, topic, 10)
-            for topic, kind in {
-                "image": Image,
-                "camera_info": CameraInfo,
-                "depth_hint": Image,
-                "target_box": RegionOfInterest,
-                "targets": FocusTargetArray,
-            }.items()
-        }
+        inputs = dict(INPUT_TYPES)
+        if parameters.get("image_transport") == "compressed":
+            inputs["image/compressed"] = inputs.pop("image") and CompressedImage
+        self._publishers = {topic: self.probe.create_publisher(kind, topic, 10) for topic, kind in inputs.items()}
         self._subscriptions: list[Any] = []
 
     def close(self) -> None:
@@ -185,12 +190,12 @@ class Rig:
     def send(self, topic: str, msg: Any) -> None:
         self._publishers[topic].publish(msg)
 
-    def focus(self, msg: RegionOfInterest | FocusTargetArray) -> None:
-        """Sends targets and waits until the node has them."""
+    def focus(self, msg: Any) -> None:
+        """Sends a message about targets and waits until the node has them."""
         targets = self.node._inputs.targets
-        before = targets._set
-        self.send("targets" if isinstance(msg, FocusTargetArray) else "target_box", msg)
-        self.spin_until(lambda: targets._set is not before, "the targets")
+        before = targets._sets
+        self.send(next(topic for topic, kind in INPUT_TYPES.items() if isinstance(msg, kind)), msg)
+        self.spin_until(lambda: targets._sets is not before, "the targets")
 
     def answer(self, seconds: int, topic: str = RELATIVE) -> Any:
         """Waits for the message of the image's stamp and returns it."""

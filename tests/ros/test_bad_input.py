@@ -136,7 +136,7 @@ def test_one_bad_target_of_several_is_left_out(rig: Rig) -> None:
     assert (answered.id, answered.label) == ("good", 1)
     heard_sentence(rig, "target 'nothing' has neither a box nor a text")
     heard_sentence(rig, "of target 'flat' has no area")
-    heard_sentence(rig, "target 'words' is given by words alone, but the model takes: box")
+    heard_sentence(rig, "target 'words' is given by text alone, but the model takes: box")
 
 
 @pytest.mark.parametrize(("found_at", "word"), [(1, "older"), (9, "newer")])
@@ -163,6 +163,10 @@ def test_a_box_has_no_stamp_and_stays(rig: Rig) -> None:
     [
         (depth_hint(1, width=20, height=10), "depth_hint is 20 x 10, the image 112 x 84"),
         (image(1), "depth_hint has encoding 'rgb8'"),
+        (to_image(np.zeros((84, 112), np.float32), "32FC1", header(1)), "depth_hint has no pixel above 0"),
+        (to_image(np.full((84, 112), np.nan, np.float32), "32FC1", header(1)), "depth_hint has no pixel above 0"),
+        (to_image(np.full((84, 112), 800, np.float32), "32FC1", header(1)), "depth_hint has a median of 800 m"),
+        (to_image(np.full((84, 112), 2, np.uint16), "16UC1", header(1)), "depth_hint has a median of 0.002 m"),
     ],
 )
 def test_bad_depth_hint_leaves_relative_depth_alone(paired: Rig, hint: Image, sentence: str) -> None:

@@ -65,6 +65,37 @@ def test_grey_encodings_become_rgb(big_endian: bool) -> None:
     np.testing.assert_array_equal(to_rgb(message(grey.astype(np.uint16) * 257, "mono16", 2, big_endian)), expected)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_bayer_patterns_become_rgb(order: str, bits: int, padding: int) -> None:
+    colour = {"r": 200, "g": 90, "b": 20}
+    cell = np.array([colour[letter] for letter in order]).reshape(2, 2)
+    raw = np.tile(cell, (4, 5)) * (257 if bits == 16 else 1)
+    got = to_rgb(message(raw.astype(f"u{bits // 8}"), f"bayer_{order}{bits}", padding))
+    np.testing.assert_array_equal(got[2:-2, 2:-2], np.broadcast_to((200, 90, 20), (4, 6, 3)))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("uyvy", 1), ("yuv422", 1), ("yuyv", 0), ("yuv422_yuy2", 0)])
+def test_yuv_becomes_rgb(encoding: str, order: int) -> None:
+    """Of BT.601 with 16 to 235, 100 % red is Y 81, U 90, V 240."""
+    pair = np.array([[81, 90], [81, 240]], np.uint8)[:, :: -1 if order else 1]
+    got = to_rgb(message(np.tile(pair, (3, 2, 1)), encoding, padding=2))
+    assert got.shape == (3, 4, 3)
+    np.testing.assert_allclose(got[1, 1], (255, 0, 0), atol=3)
+
+
+def test_yuv_of_odd_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="5 x 4 pixels cannot be of encoding 'uyvy'"):
+        to_rgb(message(np.zeros((4, 5, 2), np.uint8), "uyvy"))
+
+
+def test_colour_of_16_bits() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(to_rgb(message(rgb.astype(np.uint16) * 257, "rgb16")), rgb)
+    np.testing.assert_array_equal(to_rgb(message(rgb[..., ::-1].astype(np.uint16) * 257, "bgr16", 2, True)), rgb)
+
+
 def test_rgb8_and_32FC1_are_views_of_the_message() -> None:
     msg = message(np.zeros((4, 5, 3), np.uint8), "rgb8")
     msg.data[0] = 9
@@ -112,15 +143,15 @@ def test_colour_is_no_depth_hint() -> None:
 
 def test_without_cv_bridge_the_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(ValueError, match="'bayer_rggb8' needs cv_bridge, which is not installed"):
-        to_rgb(message(np.zeros((4, 5), np.uint8), "bayer_rggb8"))
+    with pytest.raises(ValueError, match="'nv21' needs cv_bridge, which is not installed"):
+        to_rgb(message(np.zeros((4, 5), np.uint8), "nv21"))
 
 
 def test_cv_bridge_takes_the_other_encodings(monkeypatch: pytest.MonkeyPatch) -> None:
     rgb = np.full((4, 5, 3), 3, np.uint8)
     bridge = types.SimpleNamespace(imgmsg_to_cv2=lambda msg, encoding: rgb if encoding == "rgb8" else None)
     monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=lambda: bridge))
-    np.testing.assert_array_equal(to_rgb(message(np.zeros((4, 5), np.uint8), "bayer_rggb8")), rgb)
+    np.testing.assert_array_equal(to_rgb(message(np.zeros((4, 5), np.uint8), "nv21")), rgb)
 
 
 @pytest.mark.parametrize("encoding", sorted(LAYOUTS))
