@@ -12,16 +12,23 @@ from std_msgs.msg import Header
 
 from focusdepth_core.perception.cloud import Cloud, target_cloud
 from focusdepth_core.perception.result import FocusResult, Space
+from focusdepth_ros.parameters import Parameters
+from focusdepth_ros.presence import Presence
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``header``: of the image; ``info``: its camera_info if that is usable; ``drop_edge_px``: see ``target_cloud``."""
+    """``header``: of the image; ``info``: its camera_info if that is usable; ``presences``: of the result's targets."""
 
     header: Header
     result: FocusResult
     info: Optional[CameraInfo]
-    drop_edge_px: int
+    presences: tuple[Presence, ...]
+    parameters: Parameters
+
+    @property
+    def lost(self) -> tuple[Presence, ...]:
+        return tuple(presence for presence in self.presences if presence.is_lost(self.parameters.lost_after))
 
     @property
     def why_not_metric(self) -> str:
@@ -42,5 +49,5 @@ class Answer:
         """One per target, or None if ``why_not_metric``."""
         if self.depth_m is None:
             return None
-        frame, depth_m = self.result.frame, self.depth_m
-        return tuple(target_cloud(frame, depth_m, target.mask, self.drop_edge_px) for target in self.result.targets)
+        frame, depth_m, drop_px = self.result.frame, self.depth_m, self.parameters.drop_edge_px
+        return tuple(target_cloud(frame, depth_m, target.mask, drop_px) for target in self.result.targets)

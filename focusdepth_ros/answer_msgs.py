@@ -17,6 +17,7 @@ from focusdepth_ros.answer import Answer
 from focusdepth_ros.cloud_msgs import to_cloud
 from focusdepth_ros.image_msgs import to_image
 from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
+from focusdepth_ros.presence import Presence
 
 EXTENT_QUANTILES = (0.05, 0.95)
 
@@ -73,8 +74,8 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
         scale_inliers=scale.inliers if scale else math.nan,
         scale_age=scale.age if scale else math.nan,
         targets=[
-            _target_3d(answer, label, target, cloud)
-            for label, (target, cloud) in enumerate(zip(result.targets, clouds), start=1)
+            _target_3d(answer, label, target, presence, cloud)
+            for label, (target, presence, cloud) in enumerate(zip(result.targets, answer.presences, clouds), start=1)
         ],
     )
 
@@ -84,12 +85,17 @@ def debug_image(answer: Answer) -> Image:
     return to_image(drawing.overview(answer.result), "rgb8", answer.header)
 
 
-def _target_3d(answer: Answer, label: int, target: TargetResult, cloud: Optional[Cloud]) -> FocusTarget3D:
+def _target_3d(
+    answer: Answer, label: int, target: TargetResult, presence: Presence, cloud: Optional[Cloud]
+) -> FocusTarget3D:
     msg = FocusTarget3D(
         id=target.target.id,
         label=label,
         found=target.found,
         confidence=target.confidence,
+        presence=presence.share,
+        age=presence.age_s,
+        lost=presence.is_lost(answer.parameters.lost_after),
         raw_quantiles=np.array(target.raw_quantiles, np.float32),
         depth_quantiles=_depth_quantiles(answer, target),
         centroid=Point(x=math.nan, y=math.nan, z=math.nan),

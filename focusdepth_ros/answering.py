@@ -16,6 +16,7 @@ from focusdepth_ros.inputs import AnyImage, Inputs
 from focusdepth_ros.outputs import Outputs
 from focusdepth_ros.pairing import stamp_ns
 from focusdepth_ros.parameters import Parameters
+from focusdepth_ros.presence import Presences
 from focusdepth_ros.slot import NewestWorker
 from focusdepth_ros.status import ERROR, WARN, Status
 
@@ -49,6 +50,7 @@ class Answering:
         self._publishing = threading.Lock()  # held to publish, and to end what is published to
         self._answered = self._dropped = self._refused = 0
         self._last_image = time.monotonic()
+        self._presences = Presences()
         status.values({"answered": 0, "dropped": 0, "refused": 0})
         self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
 
@@ -114,7 +116,7 @@ class Answering:
         parameters = self._parameters()
         request = self._inputs.request(image, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
-        return Answer(image.header, result, request.info, parameters.drop_edge_px)
+        return Answer(image.header, result, request.info, self._presences.update(result), parameters)
 
     def _publish(self, session: int, answer: Answer) -> None:
         with self._publishing:
@@ -134,7 +136,16 @@ class Answering:
             }
         )
         self._status.settle("image", "model")
+        self._say_lost(answer)
         self._status.state(f"answering {self._inputs.image_topic}")
+
+    def _say_lost(self, answer: Answer) -> None:
+        if not answer.lost:
+            self._status.settle("lost")
+            return
+        ids = ", ".join(f"'{presence.target_id}'" for presence in answer.lost)
+        after_s = answer.parameters.lost_after
+        self._status.complain("lost", f"not found for {after_s:g} s or more: target {ids}")
 
     def _is_on(self, session: int) -> bool:
         return session == self._session and self._node.context.ok()

@@ -52,6 +52,12 @@ class Parameters:
     max_targets: int = parameter(
         16, "Most targets per image, since each costs time; the others are those of lowest score.", limits=(1, 256)
     )
+    lost_after: float = parameter(
+        2.0,
+        "Time in s without being found after which a target counts as lost.",
+        name="target.lost_after",
+        limits=(0.0, 3600.0),
+    )
     click_size: float = parameter(
         0.15, "Side in m of the cube around a point of `clicked_point` that becomes the target.", limits=(0.01, 10.0)
     )

@@ -22,6 +22,7 @@ from tests.ros.harness import (
     Rig,
     camera_info,
     depth_hint,
+    fake_pipeline,
     header,
     image,
     picture,
@@ -109,6 +110,24 @@ def test_targets_keep_their_order_in_labels_and_answers(paired: Rig) -> None:
     low, high = np.quantile(cloud["x"][cloud["label"] == 1], [0.05, 0.95])
     assert left.extent.x == pytest.approx(high - low)
     assert got["targets_3d"].has_scale and got["targets_3d"].scale_source == "depth_hint"
+
+
+def test_a_target_that_is_not_found_is_lost_after_a_while(make_rig: Any) -> None:
+    rig = make_rig(lambda _: fake_pipeline(rig.engine, ("box", "text")), pair_wait=0.0, target__lost_after=2.0)
+    rig.start("targets_3d")
+    box, words = FocusTarget(id="box", roi=roi(10, 20, 30, 40)), FocusTarget(id="words", text="red mug")
+    rig.node.set_parameters([Parameter("max_target_age", value=10.0)])
+    rig.focus(FocusTargetArray(header=header(3), targets=[box, words]))
+    for seconds, expected in ((1, (0.0, False)), (2, (1.0, False)), (3, (2.0, True))):
+        rig.send("image", image(seconds))
+        box_3d, words_3d = rig.answer(seconds, "targets_3d").targets
+        assert (box_3d.found, box_3d.presence, box_3d.age, box_3d.lost) == (True, 1.0, 0.0, False)
+        assert (words_3d.found, words_3d.presence) == (False, 0.0)
+        assert (words_3d.age, words_3d.lost) == expected
+    rig.spin_until(lambda: rig.said() == "not found for 2 s or more: target 'words'", "the sentence")
+    rig.focus(roi(10, 20, 30, 40))
+    rig.send("image", image(4))
+    rig.spin_until(lambda: rig.said().startswith("answering"), "all well again")
 
 
 @pytest.mark.parametrize("lacking", ["depth_hint", "camera_info"])
