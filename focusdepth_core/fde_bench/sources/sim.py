@@ -11,6 +11,7 @@ import numpy as np
 
 from focusdepth_core.fde_bench.image_files import read_ids
 from focusdepth_core.fde_bench.source import SPLITS, Instance, SourceError, SourceFrame
+from focusdepth_core.fde_bench.sources.reading import each
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.splits import SCENE_FILE
 
@@ -29,13 +30,9 @@ class Sim:
             raise SourceError(f"no scene in {self.root}; make some with python -m focusdepth_core.sim.generate")
         return [scene.parent.relative_to(self.root).as_posix() for scene in scenes]
 
-    def frames(self, item: str) -> Iterator[SourceFrame | OSError]:
+    def frames(self, item: str) -> Iterator[SourceFrame | SourceError | OSError]:
         scene = json.loads((self.root / item / SCENE_FILE).read_text())
-        for record in scene["frames"]:
-            try:
-                yield self._frame(item, record, scene["depth_scale"])
-            except OSError as error:
-                yield error
+        return each(lambda record: self._frame(item, record, scene["depth_scale"]), scene["frames"])
 
     def _frame(self, item: str, record: dict, depth_scale: float) -> SourceFrame:
         stem = self.root / item / record["name"]
