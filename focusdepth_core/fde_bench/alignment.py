@@ -31,7 +31,7 @@ class Truth:
         if self.pixels < MIN_PX:
             raise ValueError(f"the ground truth has {self.pixels} valid pixels; at least {MIN_PX} are needed")
         self.depth = np.where(self.valid, depth_m, 1).astype(np.float32, copy=False)
-        self.max_depth_m = max_depth_m or float(np.where(self.valid, depth_m, 0).max())
+        self.max_depth_m = max_depth_m or cv2.minMaxLoc(depth_m, self.valid.view(np.uint8))[1]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,7 +136,8 @@ def _in_space(raw: np.ndarray, space: Space, truth: Truth) -> tuple[np.ndarray, 
     mean_raw = float(np.vdot(raw, truth.weight)) / truth.pixels
     value = raw - np.float32(mean_raw)  # centred first, so that a large offset does not eat the float32 digits
     weighted = value * truth.weight
-    scale = float(np.vdot(weighted, goal - np.float32(mean))) / max(float(np.vdot(weighted, weighted)), 1e-12)
+    covariance = float(np.vdot(weighted, goal)) - mean * float(weighted.sum())
+    scale = covariance / max(float(np.vdot(weighted, weighted)), 1e-12)
     failed = not scale > 0
     value *= 0 if failed else scale
     value += mean

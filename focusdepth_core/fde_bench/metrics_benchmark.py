@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.fde_bench.alignment import Prediction, Truth
+from focusdepth_core.fde_bench.judging import keep_freed_memory
 from focusdepth_core.fde_bench.metrics import Region, edge_metrics, evaluate_pair, region_metrics
 from focusdepth_core.fde_bench.report import provenance
 from focusdepth_core.perception.result import Space
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    keep_freed_memory()  # as an evaluation does
     cv2.setNumThreads(1)  # the pairs are spread over the cores already
     pairs = [made_up(seed, *args.size) for seed in range(8)]
     judges = {

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,13 @@ def test_prompts_by_mode(bench: Path) -> None:
     (wrong,) = disturbed(first, [first, second], "text").values()
     assert wrong.text == "spoon"
     assert disturbed(first, [first], "text") == {}
+
+
+def test_the_wrong_target_is_the_one_that_overlaps_least(bench: Path) -> None:
+    row = Manifest.open(bench / "two.parquet").row(0)
+    x0, y0, x1, y1 = row.box
+    others = [replace(row, id=str(d), box=(x0 + d, y0, x1 + d, y1)) for d in (4, 30, 10)]
+    assert disturbed(row, others, "box")["wrong target"].id == "30"
 
 
 def test_sources_count_the_same_and_pseudo_masks_apart(pairs: Pairs) -> None:

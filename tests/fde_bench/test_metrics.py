@@ -100,15 +100,16 @@ def test_alignment_survives_a_large_offset() -> None:
 
 def test_invalid_ground_truth_counts_nowhere() -> None:
     gt, raw = scene(), 1 / scene()
-    bad = [(25, 40, 0.0), (26, 41, np.nan), (50, 10, np.inf), (51, 10, -1.0), (52, 10, 9.0)]
-    for row, col, value in bad:
+    bad = [(25, 40, 0.0, 50), (26, 41, np.nan, 1), (50, 10, np.inf, 1), (51, 10, -1.0, 50), (52, 10, 9.0, 50)]
+    for row, col, value, predicted in bad:
         gt[row, col] = value
-        raw[row, col] = 50
+        raw[row, col] = predicted
     pair = evaluate_pair(raw, Space.AFFINE_DISPARITY, gt, MASK, max_depth_m=5)
     assert pair.regions["foreground"].pixels == 598
     assert pair.regions["band"].pixels == 2000 - 2
     assert pair.regions["background"].pixels == 4200 - 3
     assert pair.regions["global"].absrel < 1e-5
+    assert pair.regions["global"].delta_1 == pair.regions["foreground"].delta_1 == 1
 
 
 def test_disparity_is_clipped_at_the_largest_depth() -> None:
