@@ -98,7 +98,8 @@ def tables(result: dict, net: str, baseline: str) -> str:
         rows = [[n, _title(m), *_cells(p, key, baseline, m)] for n, (key, p) in disturbed.items() for m in SHOWN]
         blocks.append(markdown(f"prompt | AbsRel | {baseline} (empty prompt) | prompted | change (95 %)", rows))
     failed = ", ".join(f"{name} {whole[name]['failed']}" for name in (baseline, net))
-    return "\n\n".join([*blocks, f"Failed alignments: {failed}."])
+    iou = "" if whole["mask_iou"] is None else f" Mean IoU of the predicted masks: {whole['mask_iou']:.2f}."
+    return "\n\n".join([*blocks, f"Failed alignments: {failed}.{iou}"])
 
 
 def markdown(head: str, rows: list[list[str]]) -> str:
