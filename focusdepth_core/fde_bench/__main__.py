@@ -6,8 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from focusdepth_core.fde_bench.manifest import ManifestError
-from focusdepth_core.fde_bench.source import SourceError
+from focusdepth_core.engine.base import EngineError
 
 COMMANDS = ("build", "evaluate", "compare", "inspect", "benchmark")
 
@@ -23,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     command.add_arguments(parser)
     try:
         return command.run(parser.parse_args(argv[1:]))
-    except (SourceError, ManifestError, FileNotFoundError) as error:
+    except (ValueError, OSError, EngineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
