@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Optional
@@ -14,47 +15,89 @@ from focusdepth_core.perception.result import Scale, Space
 MIN_POINTS = 20
 MAX_POINTS = 4096  # enough for two parameters; more would only cost time
 EDGE_KERNEL = np.ones((7, 7), np.uint8)  # 3 px on both sides of a mask's edge, where sensor and network mix surfaces
-# Far / near (95 and 5 % of the inliers) below which a free shift does more harm than one of 0: measured with 2 % noise
-# of the network, 20 % outliers and a true shift of -0.05 / m.
-NARROW_RANGE = 1.3
+# Deviation over mean of the points' y below which a free shift does more harm than the one known: it is that of depths
+# spread evenly from 1 to 1.3.
+NARROW_SPREAD = 0.08
+MEMORY_S = 0.45  # after which a frame's points count 1 / e; 0.8 per frame at 10 Hz
+# Median relative error beyond which the line of the frames before does not hold for this one, on top of thrice the error
+# of its own line.
+JUMP = 0.1
+CUT = 0.25  # of the raw values' range, by which most of them change when the scene does
+VIEW = (24, 32)  # rows, columns of raw values that are compared for this
 HUBER = 1.345  # of the robust deviation: 95 % efficiency for Gaussian errors
 INLIER = 2.5  # robust deviations
 MAD_TO_SIGMA = 1.4826
+MIN_SIGMA = 1e-3  # of the mean of y: no sensor is better
 ITERATIONS = 10
+
+Line = tuple[float, float]  # scale, shift
 
 
 class ScaleFitter:
-    """Robust affine fit of raw values to metres in the network's own space, one per frame.
+    """Robust affine fit of raw values to metres in the network's own space, over the frames of a video.
 
-    When the sensor's points lie in a narrow range of depth, the shift keeps the value of the last full fit, 0 before
-    the first one, and only the scale is fitted.
+    What is smoothed over time are the normal equations and not the line, so that frames count by their points. For a
+    frame whose depths are all alike the shift keeps its value, 0 at first, and only the scale is fitted. A frame that
+    the line does not fit at all, a cut and a stamp that is not after the last one start anew.
     """
 
     def __init__(self) -> None:
-        self._shift = 0.0
+        self._stamp = -math.inf
+        self._forget()
+
+    def _forget(self) -> None:
+        self._gram = np.zeros((3, 3))  # sum over the inliers of p p^T / sigma^2, with p = (raw, 1, y)
+        self._fitted: Optional[Scale] = None
+        self._fitted_stamp = -math.inf
+        self._view = np.empty(0)
 
     def fit(
-        self, raw: np.ndarray, hint_m: np.ndarray, space: Space, masks: Sequence[np.ndarray] = ()
+        self,
+        raw: np.ndarray,
+        hint_m: Optional[np.ndarray],
+        space: Space,
+        masks: Sequence[np.ndarray] = (),
+        stamp: float = 0.0,
     ) -> Optional[Scale]:
-        """Both maps H,W at one size; ``hint_m``: metres, 0 or NaN where nothing was measured; ``masks``: H,W bool.
+        """Both maps H,W at one size; ``hint_m``: metres, 0 or NaN where nothing was measured; ``masks``: H,W bool;
+        ``stamp``: seconds.
 
-        Points near the edges of the masks are left out. None if fewer than ``MIN_POINTS`` points remain or the scale
-        comes out negative.
+        Points near the edges of the masks are left out. Without a hint, with fewer than ``MIN_POINTS`` points, or when
+        the scale comes out negative, the last fit holds, with its ``age``; None if there is none.
         """
-        x, z = _points(raw, hint_m, masks)
+        view = raw[:: max(1, raw.shape[0] // VIEW[0]), :: max(1, raw.shape[1] // VIEW[1])]
+        if stamp <= self._stamp or _is_cut(self._view, view):
+            self._forget()
+        else:
+            self._gram *= math.exp((self._stamp - stamp) / MEMORY_S)
+        self._view, self._stamp = view.copy(), stamp
+        if hint_m is not None:
+            self._take(*_points(raw, hint_m, masks), space)
+        if self._fitted is None:
+            return None
+        return replace(self._fitted, age=stamp - self._fitted_stamp)
+
+    def _take(self, x: np.ndarray, z: np.ndarray, space: Space) -> None:
+        """Takes the points of the frame into the fit; x: raw values."""
         if x.size < MIN_POINTS:
-            return None
+            return
         y = 1 / z if space is Space.AFFINE_DISPARITY else z
-        scale, shift, inliers = _robust_line(x, y, None)
-        near, far = np.quantile(z[inliers], (0.05, 0.95))
-        if far < NARROW_RANGE * near:
-            scale, shift, inliers = _robust_line(x, y, self._shift)
-        if not scale > 0:
-            return None
-        self._shift = shift
-        fitted = Scale(scale, shift, space, "depth_hint", residual=0.0, inliers=float(inliers.mean()))
-        error = np.abs(fitted.to_metres(x[inliers]) / z[inliers] - 1)
-        return replace(fitted, residual=float(np.median(error)))
+        held = self._fitted
+        shift = held.shift if held else 0.0
+        inliers, sigma, line = _robust_line(x, y, None)
+        is_wide = _is_wide(_gram(x[inliers], y[inliers], sigma))
+        if not is_wide:
+            inliers, sigma, line = _robust_line(x, y, shift)
+        own = Scale(*line, space, "depth_hint", residual=0.0, inliers=float(inliers.mean()))
+        x, y, z = x[inliers], y[inliers], z[inliers]
+        if held and not _error(held, x, z) < JUMP + 3 * _error(own, x, z):
+            self._gram[:] = 0
+        gram = self._gram + _gram(x, y, sigma)
+        scale, shift = _solve(gram, None if is_wide else shift)
+        if scale > 0:
+            fitted = Scale(scale, shift, space, "depth_hint", residual=0.0, inliers=own.inliers)
+            self._gram, self._fitted_stamp = gram, self._stamp
+            self._fitted = replace(fitted, residual=_error(fitted, x, z))
 
 
 def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,28 +111,53 @@ def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) ->
     return raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
 
 
-def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[float, float, np.ndarray]:
-    """Scale, shift and inliers (bool, N): Huber weights by the median residual, then least squares over the inliers."""
+def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
+    if before.shape != now.shape:
+        return before.size > 0
+    low, high = np.nanquantile(before, (0.05, 0.95))
+    return bool(np.nanmedian(np.abs(now - before)) > CUT * (high - low))
+
+
+def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:
+    """Median relative depth error; where the line gives no depth it is infinite."""
+    return float(np.median(np.nan_to_num(np.abs(scale.to_metres(x) / z - 1), nan=np.inf)))
+
+
+def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
+    """Inliers (bool, N), robust deviation, and the line through the inliers: Huber weights by the median residual, then
+    least squares over the inliers."""
     w = np.ones_like(x)
     for _ in range(ITERATIONS):
-        error, sigma = _residuals(x, y, *_line(x, y, w, shift))
+        error, sigma = _residuals(x, y, _line(x, y, w, shift))
         w = np.minimum(1, HUBER * sigma / np.maximum(error, HUBER * sigma))
     inliers = error <= INLIER * sigma
-    scale, shift = _line(x[inliers], y[inliers], np.ones(inliers.sum()), shift)
-    return scale, shift, inliers
+    return inliers, sigma, _line(x[inliers], y[inliers], np.ones(inliers.sum()), shift)
 
 
-def _residuals(x: np.ndarray, y: np.ndarray, scale: float, shift: float) -> tuple[np.ndarray, float]:
+def _residuals(x: np.ndarray, y: np.ndarray, line: Line) -> tuple[np.ndarray, float]:
     """Absolute residuals, and their robust deviation (kept above 0 for an exact fit)."""
-    error = np.abs(scale * x + shift - y)
-    return error, MAD_TO_SIGMA * float(np.median(error)) + 1e-9
+    error = np.abs(line[0] * x + line[1] - y)
+    return error, MAD_TO_SIGMA * float(np.median(error)) + MIN_SIGMA * float(np.mean(y))
 
 
-def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray, shift: Optional[float]) -> tuple[float, float]:
-    """Weighted least squares y = scale * x + shift, with the shift given or free. A constant x gives scale 0."""
+def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray, shift: Optional[float]) -> Line:
+    return _solve((np.stack([x, np.ones_like(x), y]) * w) @ np.stack([x, np.ones_like(x), y]).T, shift)
+
+
+def _gram(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
+    p = np.stack([x, np.ones_like(x), y])
+    return p @ p.T / sigma**2
+
+
+def _is_wide(gram: np.ndarray) -> bool:
+    mean = gram[1, 2] / gram[1, 1]
+    return bool(gram[2, 2] / gram[1, 1] - mean**2 > (NARROW_SPREAD * mean) ** 2)
+
+
+def _solve(gram: np.ndarray, shift: Optional[float]) -> Line:
+    """Least squares y = scale * x + shift, with the shift given or free. A constant x gives scale 0."""
+    xx, sum_x, xy, n, sum_y = gram[0, 0], gram[0, 1], gram[0, 2], gram[1, 1], gram[1, 2]
     if shift is not None:
-        return float(w @ (x * (y - shift)) / max(w @ (x * x), 1e-12)), shift
-    mean_x, mean_y = w @ x / w.sum(), w @ y / w.sum()
-    dx = x - mean_x
-    scale = float(w @ (dx * (y - mean_y)) / max(w @ (dx * dx), 1e-12))
-    return scale, float(mean_y - scale * mean_x)
+        return float((xy - shift * sum_x) / max(xx, 1e-12)), shift
+    scale = (xy - sum_x * sum_y / n) / max(xx - sum_x**2 / n, 1e-9 * xx + 1e-12)
+    return float(scale), float((sum_y - scale * sum_x) / n)

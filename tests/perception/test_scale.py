@@ -88,13 +88,14 @@ def test_a_narrow_range_keeps_the_shift_of_the_last_full_fit() -> None:
     raw, z = scene()
     narrow = np.where((z > 1) & (z < 1.1), z, 0)
     fitter = ScaleFitter()
-    assert fitter.fit(raw, narrow, Space.AFFINE_DISPARITY).shift == 0
-    fitter.fit(raw, z, Space.AFFINE_DISPARITY)
-    again = fitter.fit(raw, narrow * 1.02, Space.AFFINE_DISPARITY)
+    assert fitter.fit(raw, narrow, Space.AFFINE_DISPARITY, stamp=1).shift == 0
+    fitter.fit(raw, z, Space.AFFINE_DISPARITY, stamp=2)
+    again = fitter.fit(raw, narrow * 1.02, Space.AFFINE_DISPARITY, stamp=12)
     assert again.shift == pytest.approx(SHIFT, rel=1e-4)
     middle = narrow > 0
     outlier = middle & (np.random.default_rng(3).random(SHAPE) < 0.2)
-    assert fitter.fit(raw, np.where(outlier, 2 * narrow, narrow), Space.AFFINE_DISPARITY).shift == again.shift
+    with_outliers = np.where(outlier, 2 * narrow, narrow)
+    assert fitter.fit(raw, with_outliers, Space.AFFINE_DISPARITY, stamp=22).shift == again.shift
     np.testing.assert_allclose(again.to_metres(raw)[middle], 1.02 * z[middle], rtol=5e-3)
 
 
