@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ CORE = ROOT / "focusdepth_core"
 
 ROS = {"rclpy", "focusdepth_ros", "ament_index_python", "launch", "launch_ros", "cv_bridge", "rcl_interfaces"}
 HEAVY = {"torch", "transformers", "mujoco", "onnxruntime", "tensorrt", "pycuda"}
-EXPORT = CORE / "engine" / "export.py"  # lives with the engines and writes what they read, with torch
+# These live with the engines, need torch, and are imported by nobody before they are asked for.
+WITH_TORCH = {f"focusdepth_core.engine.{n}" for n in ("export", "parity", "onnx_file", "prompted", "torch_backend")}
+TORCH_BACKEND = "focusdepth_core.engine.torch_backend"
 LEARNING_SIDE = (
     "focusdepth_core.model",
     "focusdepth_core.fde_bench",
     "focusdepth_core.train",
     "focusdepth_core.losses",
-    "focusdepth_core.engine.export",
+    *WITH_TORCH,
 )
 
 # Imports the modules that are its arguments and prints the top-level names of all that got loaded.
@@ -31,17 +34,14 @@ print(*{name.partition(".")[0] for name in sys.modules})
 """
 
 
-def files(room: str) -> list[Path]:
-    return [path for path in sorted((CORE / room).rglob("*.py")) if path != EXPORT]
+def modules(room: str) -> dict[str, Path]:
+    """The modules in a folder of focusdepth_core by dotted name."""
+    paths = sorted((CORE / room).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    return {name: path for name, path in zip(names, paths) if name not in WITH_TORCH}
 
 
-def modules(room: str) -> list[str]:
-    """Dotted names of all modules in a folder of focusdepth_core."""
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files(room)]
-    return [name.removesuffix(".__init__") for name in names]
-
-
-def loaded_by(names: list[str]) -> set[str]:
+def loaded_by(names: Iterable[str]) -> set[str]:
     command = [sys.executable, "-c", PRINT_LOADED, *names]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -86,8 +86,10 @@ def test_core_never_imports_ros(path: Path) -> None:
 
 @pytest.mark.parametrize("room", ["perception", "engine"])
 def test_the_running_side_never_imports_the_learning_side(room: str) -> None:
-    for path in files(room):
-        assert not [name for name in imports(path) if name.startswith(LEARNING_SIDE)], path
+    for module, path in modules(room).items():
+        found = {name for name in imports(path) if name.startswith(LEARNING_SIDE)}
+        backends = TORCH_BACKEND if module == "focusdepth_core.engine.open" else ()
+        assert not {name for name in found if not name.startswith(backends)}, path
 
 
 def test_importing_the_ros_package_does_not_need_ros() -> None:

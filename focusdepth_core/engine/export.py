@@ -1,166 +1,188 @@
-"""Turn a training run into a model folder: ``python -m focusdepth_core.engine.export RUN OUT --name NAME``.
+"""Turn a trained model into a folder that the focus node and the pipeline run, with ONNX files beside the weights.
 
-OUT gets ``focus.onnx`` (image and boxes), ``plain.onnx`` (image alone: the fine-tuned baseline), the same weights as
-FP16 safetensors, and ``config.json``. The ONNX files store FP16 weights and compute in FP32. Both are compared with
-torch on random inputs before the folder takes its place; a difference above 1 % of the output's spread is an error.
+  python -m focusdepth_core.engine export run/focus model --plain run/baseline
+  python -m focusdepth_core.engine export me/focusdepth-sam3 model --texts categories.txt "red mug"
 
-This module alone of the running side needs torch.
+MODEL is a folder or hub id of FocusDepth. OUT gets config.json, the weights rounded to FP16, and
+
+  focus.onnx                           image and targets to depth and masks, for a prompt branch without an input of
+                                       its own (lite); or, for SAM3,
+  vision.onnx prompt.onnx              the image once per frame; the targets in what was seen; depth from image and
+  geometry.onnx                        what was found
+  plain.onnx                           depth of a frame without a target
+  texts.npz                            what the model was told, for models that take text: the texts of --texts
+
+The ONNX files hold FP16 weights and compute in FP32, for any number of targets. Before OUT takes its place ONNX
+Runtime runs them beside torch on random inputs; a difference above 1 % of the output's spread is an error.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Optional, Union
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel
 
-from focusdepth_core.engine.model_folder import SCHEMA
-from focusdepth_core.engine.onnxruntime_backend import OnnxRuntimeEngine
-from focusdepth_core.fde_bench.batches import MEAN, STD
-from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
+from focusdepth_core.engine import text_cache
+from focusdepth_core.engine.onnx_file import OPSETS, Artefact, write
+from focusdepth_core.engine.parity import differences, example
+from focusdepth_core.engine.prompted import Geometry, Prompted, Vision, Whole, some_text
+from focusdepth_core.engine.torch_backend import PLAIN
+from focusdepth_core.engine.whole_folder import replaced
+from focusdepth_core.model.focusdepth import FocusDepth
 
-OPSET = 18
-TOLERANCE = 0.01  # of the standard deviation of the torch output
-MIN_FP16_VALUES = 256  # smaller tensors stay FP32
-
-
-class _OneImage(nn.Module):
-    """``image`` 1,3,h,w and ``boxes`` T,4 -> ``depth`` 1,h,w and ``mask_logits`` T,rows,columns."""
-
-    def __init__(self, model: FocusDepth) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        depth, logits = self.model(image, boxes[None])
-        return depth, logits[0]
+CONFIG, WEIGHTS, TEXTS = "config.json", "model.safetensors", "texts.npz"
+ONNX = ("focus", "vision", "prompt", "geometry", "plain")
+WRITTEN = (CONFIG, WEIGHTS, PLAIN, TEXTS, *(f"{name}.onnx" for name in ONNX))
+KEPT = ("README.md", "LICENSE")  # a model card that is already there
+PER_TARGET = ("boxes", "has_box", "text", "text_mask", "maps", "mask_logits")
+PROMPT_STATISTICS = {"mean": [0.5] * 3, "std": [0.5] * 3}  # SAM3's
 
 
-def load_run(run: Path, phase: str) -> FocusDepth:
-    """The model of a finished phase, its weights rounded to FP16 as they will be shipped."""
-    config = FocusDepthConfig.from_dict(json.loads((run / "config.json").read_text()))
-    model = FocusDepth(config)
-    model.load_state_dict({k: v.half().float() for k, v in load_file(run / f"{phase}.safetensors").items()})
-    return model.eval()
+def export(
+    model: Union[str, Path],
+    out: Path,
+    plain: Union[str, Path, None] = None,
+    name: Optional[str] = None,
+    opset: int = OPSETS[0],
+    texts: Sequence[str] = (),
+) -> dict[str, float]:
+    """Write the folder ``out``; ``model``, ``plain``: folders or hub ids; ``name``: of the model; None: of ``out``.
 
-
-def export(run: Path, out: Path, name: str) -> dict[str, float]:
-    """Write the model folder; returns the largest difference from torch of each output, in standard deviations.
-
-    Raises ``ValueError`` if ONNX Runtime and torch disagree by more than TOLERANCE.
+    Returns the largest difference from torch of each output, in its standard deviations. Raises ``ValueError`` for
+    weights that cannot be had, texts that the model cannot read, two models that do not fit, a graph with operations
+    that TensorRT does not take, or too large a difference; ``out`` then stays as it was.
     """
-    focus, plain = load_run(run, "stage2"), load_run(run, "baseline").geometry
-    prompted, geometry = _OneImage(focus).eval(), focus.config.geometry
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    torch.manual_seed(0)
-    image = torch.randn(1, 3, geometry.height, geometry.width)
-    boxes = torch.tensor([[0.4, 0.5, 0.3, 0.4], [0.7, 0.6, 0.2, 0.2]])
-    count = torch.export.Dim("targets", min=1, max=64)
-    both = {"image": image, "boxes": boxes}
-    _to_onnx(prompted, both, {"image": None, "boxes": {0: count}}, part / "focus.onnx", ["depth", "mask_logits"])
-    _to_onnx(plain, {"image": image}, {"image": None}, part / "plain.onnx", ["depth"])
-    save_file({k: v.half() for k, v in focus.state_dict().items()}, part / "focus.safetensors")
-    save_file({k: v.half() for k, v in plain.state_dict().items()}, part / "plain.safetensors")
-    parity = _parity(prompted, part / "focus.onnx", {"image": image, "boxes": boxes[:1]})
-    parity |= {f"plain_{k}": v for k, v in _parity(plain, part / "plain.onnx", {"image": image}).items()}
-    (part / "config.json").write_text(json.dumps(_model_config(name, focus.config, parity), indent=1) + "\n")
-    _replace(part, out)
+    if out.resolve() == Path(model).resolve():
+        raise ValueError(f"{out} is the model itself, whose weights would be rounded to FP16; give another folder")
+    focus = _rounded(FocusDepth.from_pretrained(model))
+    baseline = focus if plain is None else _rounded(FocusDepth.from_pretrained(plain))
+    texts = list(dict.fromkeys(text_cache.normalised(text) for text in texts))
+    takes_text = "text" in focus.prompt.takes
+    _check(focus, baseline, texts)
+    with replaced(out, WRITTEN, KEPT) as part:
+        if takes_text:
+            text_cache.write(part / TEXTS, texts, *_encoded(focus, texts))
+        artefacts = _artefacts(focus, baseline.geometry)
+        for key, artefact in tqdm(artefacts.items(), desc="networks", unit="file"):
+            write(artefact, part / f"{key}.onnx", opset)
+        focus.save_pretrained(part, name or out.name)
+        _halve(part / WEIGHTS)
+        if baseline is not focus:
+            save_file({k: v.half() for k, v in baseline.geometry.state_dict().items()}, part / PLAIN)
+        files = {key: f"{key}.onnx" for key in artefacts} | ({"texts": TEXTS} if takes_text else {})
+        _add(part / CONFIG, {"files": files, **_prompt_input(focus)})
+        parity = differences(focus, baseline.geometry, part)
+        _add(part / CONFIG, {"export": {"opset": opset, "max_difference_from_torch": parity}})
     return parity
 
 
-def _to_onnx(model: nn.Module, inputs: dict[str, torch.Tensor], dynamic: dict, path: Path, outputs: list[str]) -> None:
-    with torch.no_grad():
-        program = torch.onnx.export(
-            model,
-            tuple(inputs.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=outputs,
-            dynamic_shapes=tuple(dynamic.values()),
-            verbose=False,
+def _rounded(model: FocusDepth) -> FocusDepth:
+    """With weights that FP16 holds, as they will be shipped, and attention in plain steps."""
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.set_attn_implementation("eager")  # TensorRT has computed fused attention wrongly in FP16
+    return model.eval()
+
+
+def _check(focus: FocusDepth, baseline: FocusDepth, texts: Sequence[str]) -> None:
+    nets = [replace(model.config.geometry, weights=None) for model in (focus, baseline)]
+    if nets[0] != nets[1]:
+        raise ValueError(f"the plain model has another geometry branch, {nets[1]}, than the model, {nets[0]}")
+    if texts and "text" not in focus.prompt.takes:
+        raise ValueError(
+            f"texts = {texts[0]}, ...: this model takes {', '.join(sorted(focus.prompt.takes))} and no text"
         )
-    proto = program.model_proto
-    _store_fp16(proto.graph)
-    onnx.checker.check_model(proto)
-    onnx.save(proto, path)
 
 
-def _store_fp16(graph: onnx.GraphProto) -> None:
-    """Keep large FP32 constants as FP16 behind a cast, which every runtime folds when it loads the file."""
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= MIN_FP16_VALUES:
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.fp16"))
-            casts.append(helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    del graph.value_info[:]  # shapes of intermediates; runtimes infer them
+@torch.no_grad()
+def _encoded(model: FocusDepth, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Features N,L,C and mask N,L of N texts, which may be none."""
+    features, mask = model.prompt.encode_text(texts or [some_text(model.prompt)])
+    return features[: len(texts)].numpy(), mask[: len(texts)].numpy()
 
 
-def _parity(model: nn.Module, path: Path, inputs: dict[str, torch.Tensor]) -> dict[str, float]:
-    with torch.no_grad():
-        expected = model(*inputs.values())
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    got = OnnxRuntimeEngine(path).run({k: v.numpy() for k, v in inputs.items()})
-    result = {}
-    for (name, value), want in zip(got.items(), expected):
-        result[name] = float(np.abs(value - want.numpy()).max() / want.std())
-        if not result[name] <= TOLERANCE:
-            raise ValueError(
-                f"{path.name}: output '{name}' differs from torch by {result[name]:.3g} standard deviations"
-            )
-    return result
-
-
-def _model_config(name: str, config: FocusDepthConfig, parity: dict[str, float]) -> dict:
-    size = {"width": config.geometry.width, "height": config.geometry.height}
-    statistics = {"mean": [round(float(v), 4) for v in MEAN], "std": [round(float(v), 4) for v in STD]}
+@torch.no_grad()
+def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
+    """By the name of their file."""
+    given = example(focus, 3)
+    image, boxes = {"image": given["image"]}, {k: given[k] for k in ("boxes", "has_box") if k in given}
+    last = {"plain": Artefact(plain, image, ("depth",))}
+    per_target = frozenset(PER_TARGET)
+    if not focus.prompt.side:
+        return {"focus": Artefact(Whole(focus), given, ("depth", "mask_logits"), per_target)} | last
+    seen = Vision(focus)(given["prompt_image"])
+    prompts = {k: given[k] for k in ("boxes", "has_box", "text", "text_mask")}
+    *maps, _ = Prompted(focus)(seen, **prompts)
+    names = tuple(f"maps_{i}" for i in range(len(maps)))
     return {
-        "schema": SCHEMA,
-        "name": name,
-        "license": "Apache-2.0",
-        "space": "affine_disparity",
-        "prompts": ["box"],
-        "input": size | statistics,
-        "files": {"focus": "focus.onnx", "plain": "plain.onnx"},
-        "architecture": config.to_dict(),
-        "export": {"opset": OPSET, "max_difference_from_torch": {k: float(f"{v:.2g}") for k, v in parity.items()}},
-    }
+        "vision": Artefact(
+            Vision(focus), {"prompt_image": given["prompt_image"]}, tuple(f"features_{i}" for i in range(len(seen)))
+        ),
+        "prompt": Artefact(
+            Prompted(focus), {"features": seen, **prompts}, (*names, "mask_logits"), per_target | set(names)
+        ),
+        "geometry": Artefact(Geometry(focus), {**image, **boxes, "maps": tuple(maps)}, ("depth",), per_target),
+    } | last
 
 
-def _replace(part: Path, out: Path) -> None:
-    """Move the finished folder into place, keeping a model card that is already there."""
-    card = out / "README.md"
-    if card.exists():
-        shutil.copy2(card, part / card.name)
-    if out.exists():
-        shutil.rmtree(out)
-    part.rename(out)
+def _prompt_input(model: FocusDepth) -> dict[str, Any]:
+    return {"prompt_input": {"side": model.prompt.side, **PROMPT_STATISTICS}} if model.prompt.side else {}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of python -m focusdepth_core.train")
-    parser.add_argument("out", type=Path, help="model folder to write")
-    parser.add_argument("--name", default="nano-sim", help="name of the model in config.json")
-    args = parser.parse_args()
-    for output, difference in export(args.run, args.out, args.name).items():
+def _halve(path: Path) -> None:
+    """Weights that FP16 holds, stored as FP16."""
+    save_file({k: v.half() if v.is_floating_point() else v.clone() for k, v in load_file(path).items()}, path)
+
+
+def _add(path: Path, values: dict[str, Any]) -> None:
+    config = json.loads(path.read_text(encoding="utf-8")) | values
+    path.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="folder or hub id of a FocusDepth model")
+    parser.add_argument("out", type=Path, help="folder to write; a model that is there is replaced, its card stays")
+    parser.add_argument(
+        "--plain",
+        help="model whose depth net answers frames without a target, such as the fine-tuned "
+        "baseline; default: that of MODEL",
+    )
+    parser.add_argument("--name", help="of the model in config.json; default: the name of OUT")
+    parser.add_argument(
+        "--opset", type=int, choices=OPSETS, default=OPSETS[0], help="18, or 16 for TensorRT 8.5 (JetPack 5)"
+    )
+    parser.add_argument(
+        "--texts",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help="what targets may be called, or files with a text in each line; others will be refused",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    texts = [text for given in args.texts for text in _texts(given)]
+    for output, difference in export(args.model, args.out, args.plain, args.name, args.opset, texts).items():
         print(f"{output}: differs from torch by at most {difference:.2g} standard deviations")
     for file in sorted(args.out.iterdir()):
-        print(f"{file.stat().st_size / 1e6:7.2f} MB  {file}")
+        print(f"{file.stat().st_size / 1e6:9.2f} MB  {file}")
 
 
-if __name__ == "__main__":
-    main()
+def _texts(given: str) -> list[str]:
+    path = Path(given)
+    return (
+        [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.is_file() else [given]
+    )

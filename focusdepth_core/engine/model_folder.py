@@ -1,4 +1,4 @@
-"""A model on disk: ``config.json``, its ONNX files, and how an image becomes its input."""
+"""A model on disk: ``config.json``, its networks, and how an image becomes their input."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from focusdepth_core.perception.result import Space
 
 SCHEMA = 1
 PATCH = 14  # px, side of a DINOv2 patch: the input is a whole number of patches
-PROMPTS = ("box",)  # what the running side can feed to a model
+PROMPTS = ("box", "text")  # what the pipeline feeds
+LEARNING_PROMPTS = ("boxes", "mask")  # a model may take more than that
+STAGES = ("vision", "prompt", "geometry")
 
 Triple = tuple[float, float, float]
 
@@ -38,17 +40,43 @@ class InputSpec:
             side = getattr(self, name)
             if side <= 0 or side % PATCH:
                 raise ModelFolderError(f"input.{name} = {side}; it must be a positive multiple of {PATCH}")
-        if not all(math.isfinite(v) for v in self.mean):
-            raise ModelFolderError(f"input.mean = {list(self.mean)}; it must be finite")
-        if not all(math.isfinite(v) and v > 0 for v in self.std):
-            raise ModelFolderError(f"input.std = {list(self.std)}; each value must be finite and above 0")
+        _check_statistics("input", self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class PromptInput:
+    """The square input that a prompt branch like SAM3 has beside the other one: it shows the same view, stretched.
+
+    ``side`` in pixels; ``mean`` and ``std`` as in ``InputSpec``. Raises ``ModelFolderError`` for impossible values.
+    """
+
+    side: int
+    mean: Triple
+    std: Triple
+
+    def __post_init__(self) -> None:
+        if self.side <= 0:
+            raise ModelFolderError(f"prompt_input.side = {self.side}; it must be above 0")
+        _check_statistics("prompt_input", self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """ONNX files of a prompted network in three: its prompt branch looks at the image, then reads the prompts, then
+    the geometry branch takes what it found."""
+
+    vision: Path
+    prompt: Path
+    geometry: Path
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """``focus``: ONNX file of the prompted network; ``plain``: of the network for frames without a target.
+    """``focus``: the prompted network, in one ONNX file or in stages; ``plain``: the network for frames without a
+    target. Both are None in a folder that was trained and not exported; torch alone can run that.
 
-    Both have the same ``space``, but each its own scale and shift.
+    Both have the same ``space``, but each its own scale and shift. ``prompts``: what of a target the model takes, "box"
+    and perhaps "text"; ``texts``: the features of the texts that it knows.
     """
 
     path: Path
@@ -57,8 +85,10 @@ class ModelFolder:
     space: Space
     prompts: tuple[str, ...]
     input: InputSpec
-    focus: Path
-    plain: Path
+    focus: Optional[Union[Path, Stages]] = None
+    plain: Optional[Path] = None
+    texts: Optional[Path] = None
+    prompt_input: Optional[PromptInput] = None
 
     @classmethod
     def read(cls, path: Union[str, Path]) -> ModelFolder:
@@ -79,22 +109,16 @@ class ModelFolder:
         schema = _value(config, "schema", int)
         if schema != SCHEMA:
             raise ModelFolderError(f"schema = {schema}; this version reads schema {SCHEMA}")
-        size = _value(config, "input", dict)
-        files = _value(config, "files", dict)
+        prompts = _prompts(_value(config, "prompts", list))
         return cls(
             path=folder,
             name=_value(config, "name", str),
             license=_value(config, "license", str),
             space=_space(_value(config, "space", str)),
-            prompts=_prompts(_value(config, "prompts", list)),
-            input=InputSpec(
-                _value(size, "width", int, "input."),
-                _value(size, "height", int, "input."),
-                _triple(size, "mean"),
-                _triple(size, "std"),
-            ),
-            focus=_file(folder, files, "focus"),
-            plain=_file(folder, files, "plain"),
+            prompts=prompts,
+            input=_input(_value(config, "input", dict)),
+            prompt_input=_prompt_input(config),
+            **(_files(folder, config, "text" in prompts) if "files" in config else {}),
         )
 
 
@@ -114,10 +138,31 @@ def _value(config: Any, key: str, kind: type, prefix: str = "") -> Any:
     return value
 
 
-def _triple(config: Any, key: str) -> Triple:
-    values = _value(config, key, list, "input.")
+def _check_statistics(name: str, mean: Triple, std: Triple) -> None:
+    if not all(math.isfinite(v) for v in mean):
+        raise ModelFolderError(f"{name}.mean = {list(mean)}; it must be finite")
+    if not all(math.isfinite(v) and v > 0 for v in std):
+        raise ModelFolderError(f"{name}.std = {list(std)}; each value must be finite and above 0")
+
+
+def _input(config: Any) -> InputSpec:
+    width, height = (_value(config, key, int, "input.") for key in ("width", "height"))
+    return InputSpec(width, height, _triple(config, "mean", "input."), _triple(config, "std", "input."))
+
+
+def _prompt_input(config: Any) -> Optional[PromptInput]:
+    if "prompt_input" not in config:
+        return None
+    values, prefix = _value(config, "prompt_input", dict), "prompt_input."
+    return PromptInput(
+        _value(values, "side", int, prefix), _triple(values, "mean", prefix), _triple(values, "std", prefix)
+    )
+
+
+def _triple(config: Any, key: str, prefix: str) -> Triple:
+    values = _value(config, key, list, prefix)
     if len(values) != 3 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-        raise ModelFolderError(f"input.{key} = {json.dumps(values)[:80]}; expected three numbers")
+        raise ModelFolderError(f"{prefix}{key} = {json.dumps(values)[:80]}; expected three numbers")
     return float(values[0]), float(values[1]), float(values[2])
 
 
@@ -130,9 +175,23 @@ def _space(name: str) -> Space:
 
 
 def _prompts(names: list[Any]) -> tuple[str, ...]:
-    if not names or not all(name in PROMPTS for name in names):
-        raise ModelFolderError(f"prompts = {json.dumps(names)[:80]}; this version feeds: {', '.join(PROMPTS)}")
-    return tuple(names)
+    if "box" not in names or not all(name in (*PROMPTS, *LEARNING_PROMPTS) for name in names):
+        raise ModelFolderError(f"prompts = {json.dumps(names)[:80]}; this version feeds: box, and text beside it")
+    return tuple(name for name in PROMPTS if name in names)
+
+
+def _files(folder: Path, config: Any, takes_text: bool) -> dict[str, Any]:
+    """The fields of ``ModelFolder`` that are files."""
+    files = _value(config, "files", dict)
+    if "focus" in files:
+        focus: Union[Path, Stages] = _file(folder, files, "focus")
+    elif "vision" in files:
+        focus = Stages(*(_file(folder, files, key) for key in STAGES))
+        _value(config, "prompt_input", dict)
+    else:
+        raise ModelFolderError(f"files.focus is missing, and so are {', '.join(f'files.{key}' for key in STAGES)}")
+    texts = _file(folder, files, "texts") if takes_text else None
+    return {"focus": focus, "plain": _file(folder, files, "plain"), "texts": texts}
 
 
 def _file(folder: Path, files: Any, key: str) -> Path:

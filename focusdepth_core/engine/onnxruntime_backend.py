@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.base import EngineError, check_inputs
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")  # in order of preference
 
@@ -44,21 +44,5 @@ class OnnxRuntimeEngine:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See ``Engine.run``."""
-        self._check(inputs)
+        check_inputs(self._path.name, self._inputs, inputs)
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs))))
-
-    def _check(self, inputs: Mapping[str, np.ndarray]) -> None:
-        if inputs.keys() != self._inputs.keys():
-            raise EngineError(f"{self._path.name} takes {sorted(self._inputs)}, but was given {sorted(inputs)}")
-        for name, value in inputs.items():
-            shape = self._inputs[name]
-            if value.dtype != np.float32 or not _fits(value.shape, shape):
-                raise EngineError(
-                    f"input '{name}' of {self._path.name} is float32 {shape}, but was given {value.dtype} "
-                    f"{list(value.shape)}"
-                )
-
-
-def _fits(shape: tuple[int, ...], declared: Sequence[Any]) -> bool:
-    """``declared`` holds a number per fixed axis, and a name or None per dynamic one."""
-    return len(shape) == len(declared) and all(not isinstance(d, int) or s == d for s, d in zip(shape, declared))

@@ -9,11 +9,12 @@ from typing import Optional, Union
 
 import numpy as np
 
-from focusdepth_core.engine.base import Engine, EngineError
+from focusdepth_core.engine.base import Engine, EngineError, Texts
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.open import open_engine
+from focusdepth_core.engine.open import open_model
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.network_inputs import check_targets, network_inputs
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_core.perception.scale import ScaleFitter
 from focusdepth_core.perception.target import Target
@@ -25,8 +26,10 @@ QUANTILES = (0.05, 0.5, 0.95)
 class Pipeline:
     """One model with its engines. Not for use by several threads at once: the scale remembers the last frames."""
 
-    def __init__(self, model: ModelFolder, focus: Engine, plain: Engine) -> None:
+    def __init__(self, model: ModelFolder, focus: Engine, plain: Engine, texts: Optional[Texts] = None) -> None:
+        """``texts``: for a model that takes text."""
         self.model = model
+        self._texts = texts
         self._focus = focus
         self._plain = plain
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
@@ -39,7 +42,7 @@ class Pipeline:
         ``EngineError`` for networks that do not open or do not fit it, ``ValueError`` for an unknown backend.
         """
         model = ModelFolder.read(model_dir)
-        pipeline = cls(model, open_engine(model.focus, backend, threads), open_engine(model.plain, backend, threads))
+        pipeline = cls(model, *open_model(model, backend, threads))
         width, height = model.input.width, model.input.height
         blank = Frame(np.zeros((height, width, 3), np.uint8))
         pipeline.process(blank, [])
@@ -56,17 +59,14 @@ class Pipeline:
 
         ``depth_hint``: H,W metres at the frame's size, 0 or NaN where nothing was measured; without it, or when the fit
         to it is refused, the result of a relative model has no scale. ``timings_ms`` has preprocess, inference,
-        postprocess and scale. Raises ``ValueError`` for a target without a box, a box outside the frame or a hint of
-        another size.
+        postprocess and scale. Raises ``ValueError`` for a text that the model does not take or does not
+        know, a box outside the frame or a hint of another size.
         """
         start = time.perf_counter()
         self._check(frame, targets, depth_hint)
         targets = [target.clipped(frame.width, frame.height) for target in targets]
         letterbox = Letterbox(frame.width, frame.height, self.model.input)
-        inputs = {"image": letterbox.image(frame.image)}
-        if targets:
-            boxes = np.array([target.box for target in targets], np.float64)
-            inputs["boxes"] = letterbox.boxes_to_input(boxes).astype(np.float32)
+        inputs = network_inputs(self.model, frame, letterbox, targets, self._texts)
         preprocessed = time.perf_counter()
         depth, logits = self._infer(inputs)
         inferred = time.perf_counter()
@@ -81,12 +81,7 @@ class Pipeline:
         return FocusResult(frame, raw, self.model.space, results, scale, timings_ms)
 
     def _check(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray]) -> None:
-        for target in targets:
-            if target.box is None:
-                raise ValueError(
-                    f"target '{target.id}' is given by the text '{target.text}' alone, but model {self.model.name} "
-                    f"takes: {', '.join(self.model.prompts)}"
-                )
+        check_targets(self.model, targets)
         size = (frame.height, frame.width)
         if depth_hint is not None and depth_hint.shape != size:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from focusdepth_core.engine.model_folder import ModelFolder, ModelFolderError
+from focusdepth_core.engine.model_folder import ModelFolder, ModelFolderError, Stages
 from focusdepth_core.perception.result import Space
 from tests.tiny_model import config
 
@@ -35,6 +35,62 @@ def test_reads_every_value(folder: Path) -> None:
     assert model.input.mean == (0.485, 0.456, 0.406)
     assert model.input.std == (0.229, 0.224, 0.225)
     assert (model.focus, model.plain) == (folder / "focus.onnx", folder / "plain.onnx")
+
+
+STAGED = ("vision", "prompt", "geometry", "plain", "texts")
+SQUARE = {"side": 112, "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+def staged(folder: Path, **changes: Any) -> dict[str, Any]:
+    for name in STAGED:
+        (folder / name).touch()
+    value = config(prompts=["box", "boxes", "text"], files={name: name for name in STAGED}, prompt_input=SQUARE)
+    return {**value, **changes}
+
+
+def test_reads_a_network_in_stages(folder: Path) -> None:
+    write(folder, staged(folder))
+    model = ModelFolder.read(folder)
+    assert model.focus == Stages(folder / "vision", folder / "prompt", folder / "geometry")
+    assert (model.plain, model.texts) == (folder / "plain", folder / "texts")
+    assert model.prompts == ("box", "text"), "what the pipeline can feed"
+    assert model.prompt_input is not None and model.prompt_input.side == 112
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"files": {name: name for name in STAGED if name != "prompt"}}, "files.prompt is missing"),
+        ({"files": {name: name for name in STAGED if name != "texts"}}, "files.texts is missing"),
+        (
+            {"files": {"plain": "plain"}},
+            "files.focus is missing, and so are files.vision, files.prompt, files.geom",
+        ),
+        ({"prompt_input": {**SQUARE, "side": 0}}, "prompt_input.side = 0; it must be above 0"),
+        ({"prompt_input": {**SQUARE, "std": [1, 1, 0]}}, "prompt_input.std = .* above 0"),
+        ({"prompt_input": {**SQUARE, "mean": [1]}}, r"prompt_input.mean = \[1\]; expected three numbers"),
+        ({"prompts": ["text"]}, r'prompts = \["text"\]; this version feeds: box, and text beside it'),
+    ],
+)
+def test_wrong_values_of_a_network_in_stages(folder: Path, changes: dict[str, Any], sentence: str) -> None:
+    write(folder, staged(folder, **changes))
+    with pytest.raises(ModelFolderError, match=sentence):
+        ModelFolder.read(folder)
+
+
+def test_a_network_in_stages_needs_its_square_input(folder: Path) -> None:
+    value = staged(folder)
+    del value["prompt_input"]
+    write(folder, value)
+    with pytest.raises(ModelFolderError, match="prompt_input is missing"):
+        ModelFolder.read(folder)
+
+
+def test_a_trained_folder_has_no_networks_yet(folder: Path) -> None:
+    value = config()
+    del value["files"]
+    write(folder, value)
+    assert ModelFolder.read(folder).focus is ModelFolder.read(folder).plain is None
 
 
 @pytest.mark.parametrize("name", ["focus.onnx", "plain.onnx"])
@@ -82,7 +138,7 @@ def test_wrong_value_is_in_the_message(folder: Path, changes: dict[str, Any], se
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["schema", "name", "license", "space", "prompts", "input", "files"])
+@pytest.mark.parametrize("key", ["schema", "name", "license", "space", "prompts", "input"])
 def test_missing_key_is_named(folder: Path, key: str) -> None:
     value = config()
     del value[key]

@@ -1,0 +1,189 @@
+"""One torch module as one ONNX file that TensorRT can take: FP16 weights, FP32 arithmetic, a free number of targets."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+OPSETS = (18, 16)  # 16 for TensorRT 8.5, whose parser knows no LayerNormalization
+TARGETS = "targets"  # name of the dynamic axis
+MOST_TARGETS = 64  # traced for; runtimes take more
+MIN_FP16_VALUES = 256  # smaller tensors stay FP32
+REFUSED = {
+    *("If", "Loop", "Scan"),
+    *("Scatter", "ScatterElements", "ScatterND", "TopK", "GridSample", "RoiAlign", "MaxRoiPool"),
+    *("Compress", "NonMaxSuppression", "NonZero", "Unique"),
+}  # TensorRT lacks them, is slow at them, or cannot plan memory for what they give
+
+Tensors = tuple[torch.Tensor, ...]
+
+
+class ExportError(ValueError):
+    """A network that does not become a usable ONNX file; one sentence."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """``inputs``: by name, in the module's order; a tuple of tensors called x becomes x_0, x_1, ... in the file.
+
+    ``per_target``: names of the inputs and outputs whose first axis is the targets.
+    """
+
+    module: nn.Module
+    inputs: Mapping[str, Union[torch.Tensor, Tensors]]
+    outputs: tuple[str, ...]
+    per_target: frozenset[str] = frozenset()
+
+    @property
+    def input_names(self) -> list[str]:
+        return [name for key, value in self.inputs.items() for name in _names(key, value)]
+
+
+def write(artefact: Artefact, path: Path, opset: int) -> None:
+    """Raises ``ExportError`` for operations that are refused, or a file that is not of ``opset``."""
+    with torch.no_grad(), _quiet(), _attention_in_steps():
+        (_dynamo if opset == OPSETS[0] else _torchscript)(artefact, path, opset)
+    proto = onnx.load(path)
+    check_nodes(proto.graph, path.name)
+    _store_fp16(proto.graph)
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in which source it comes from: most of a small file
+    onnx.save(proto, path)
+    onnx.checker.check_model(path)
+    _check_file(path, artefact, opset)
+
+
+def check_nodes(graph: onnx.GraphProto, network: str) -> None:
+    """Raises ``ExportError`` that names a node which engines do not take, or take with sizes from data."""
+    for node in graph.node:
+        if node.op_type in REFUSED or node.domain not in ("", "ai.onnx"):
+            kind = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+            raise ExportError(
+                f"{network}: node '{node.name}' is a {kind}, which TensorRT does not take or takes with sizes that "
+                "depend on data; write that part of the model with plain arithmetic"
+            )
+
+
+def _dynamo(artefact: Artefact, path: Path, opset: int) -> None:
+    count = torch.export.Dim(TARGETS, min=1, max=MOST_TARGETS)
+
+    def axes(key: str, value: Union[torch.Tensor, Tensors]) -> object:
+        one = {0: count} if key in artefact.per_target else {}
+        return one if isinstance(value, torch.Tensor) else tuple(one for _ in value)
+
+    program = torch.onnx.export(
+        artefact.module,
+        tuple(artefact.inputs.values()),
+        dynamo=True,
+        opset_version=opset,
+        input_names=artefact.input_names,
+        output_names=list(artefact.outputs),
+        dynamic_shapes=tuple(axes(key, value) for key, value in artefact.inputs.items()),
+        verbose=False,
+    )
+    onnx.save(program.model_proto, path)
+
+
+def _torchscript(artefact: Artefact, path: Path, opset: int) -> None:
+    inputs = [
+        name for key in artefact.inputs if key in artefact.per_target for name in _names(key, artefact.inputs[key])
+    ]
+    outputs = [name for name in artefact.outputs if name in artefact.per_target]
+    torch.onnx.export(
+        artefact.module,
+        tuple(artefact.inputs.values()),
+        path,
+        dynamo=False,
+        opset_version=opset,
+        input_names=artefact.input_names,
+        output_names=list(artefact.outputs),
+        dynamic_axes={name: {0: TARGETS} for name in inputs + outputs},
+    )
+    _fold(path)
+
+
+def _fold(path: Path) -> None:
+    """TorchScript leaves arithmetic with known shapes, and branches that it decides; ONNX Runtime computes all that."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC  # standard operators only
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
+    proto = onnx.load(path)
+    used = {node.domain for node in proto.graph.node}
+    kept = [o for o in proto.opset_import if o.domain in used]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    onnx.save(proto, path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporters say about themselves."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _attention_in_steps() -> Iterator[None]:
+    """torch's fused encoder layer has no ONNX form."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _store_fp16(graph: onnx.GraphProto) -> None:
+    """Keep large FP32 constants that FP16 holds exactly as FP16 behind a cast, which runtimes fold when they load."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < MIN_FP16_VALUES:
+            continue
+        values, name = numpy_helper.to_array(tensor), tensor.name
+        half = values.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), values):
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
+            casts.append(helper.make_node("Cast", [f"{name}.fp16"], [name], f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]  # shapes of intermediates; runtimes infer them
+
+
+def _check_file(path: Path, artefact: Artefact, opset: int) -> None:
+    """What was asked for is what the file says."""
+    proto = onnx.load(path)
+    found = {o.domain: o.version for o in proto.opset_import}
+    if found.get("") != opset:
+        raise ExportError(f"{path.name} is of opset {found.get('')}; {opset} was asked for")
+    inputs, outputs = ([v.name for v in values] for values in (proto.graph.input, proto.graph.output))
+    if inputs != artefact.input_names or outputs != list(artefact.outputs):
+        raise ExportError(
+            f"{path.name} has inputs {inputs} and outputs {outputs} instead of {artefact.input_names} and "
+            f"{list(artefact.outputs)}"
+        )
+
+
+def _names(key: str, value: Union[torch.Tensor, Tensors]) -> list[str]:
+    return [key] if isinstance(value, torch.Tensor) else [f"{key}_{i}" for i in range(len(value))]
