@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from focusdepth_core.model.prompt.base import NEGATIVE, PADDING, POSITIVE, Prompt
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
-SHIPPED = Path(__file__).parents[2] / "focusdepth_core" / "weights" / "nano-sim" / "focus.safetensors"
+SHIPPED = Path(__file__).parents[2] / "focusdepth_core" / "weights" / "nano-sim" / "model.safetensors"
 GRID, CHANNELS = (3, 5), 32
 CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, prior=True)
 HERE, THERE = [0.25, 0.4, 0.3, 0.4], [0.75, 0.6, 0.3, 0.4]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,14 +8,13 @@ import pytest
 
 pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 
-import numpy as np
 import torch
 from transformers import CLIPTokenizer
 
 from focusdepth_core.model.prompt.base import NEGATIVE, PADDING, POSITIVE, Prompt, TextFeatures
-from focusdepth_core.model.prompt.boxes import outside, roi_align
 from focusdepth_core.model.prompt.sam3 import Sam3Prompt, Sam3PromptConfig
 from tests.model import tiny_sam3
+from tests.model.roi_align import roi_align_by_definition
 
 SIDE = 112
 HERE, THERE = [0.25, 0.3, 0.3, 0.4], [0.75, 0.6, 0.3, 0.35]
@@ -65,61 +63,13 @@ def _with_text(branch, prompt: Prompt, *texts: str) -> Prompt:
     return replace(prompt, text=_words(branch, *texts))
 
 
-def _roi_align_by_definition(maps, boxes, size):
-    """One bilinear sample after the other; ``boxes``: xyxy in cells, a list for each image."""
-    out = [[_roi(m.double().numpy(), b.double().tolist(), size) for b in each] for m, each in zip(maps, boxes)]
-    return torch.tensor(np.array(out)).flatten(0, 1).to(maps.dtype)
-
-
-def _roi(map_, box, size):
-    x0, y0, x1, y1 = box
-    height, width = max(y1 - y0, 1.0) / size, max(x1 - x0, 1.0) / size
-    rows, columns = math.ceil(height), math.ceil(width)
-    result = np.zeros((map_.shape[0], size, size))
-    for i in range(size):
-        for j in range(size):
-            points = [
-                _bilinear(map_, y0 + (i + (a + 0.5) / rows) * height, x0 + (j + (b + 0.5) / columns) * width)
-                for a in range(rows)
-                for b in range(columns)
-            ]
-            result[:, i, j] = np.mean(points, axis=0)
-    return result
-
-
-def _bilinear(map_, y, x):
-    rows, columns = map_.shape[1:]
-    if not (-1 <= y <= rows and -1 <= x <= columns):
-        return np.zeros(map_.shape[0])
-    y, x = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
-    top, left = min(int(y), max(rows - 2, 0)), min(int(x), max(columns - 2, 0))
-    v, u = y - top, x - left
-    above = (1 - u) * map_[:, top, left] + u * map_[:, top, left + 1]
-    return (1 - v) * above + v * ((1 - u) * map_[:, top + 1, left] + u * map_[:, top + 1, left + 1])
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (24, 17)])
-def test_roi_align_is_torchvisions(shape):
-    maps = torch.randn(2, 3, *shape)
-    boxes = torch.rand(2, 5, 4) * 0.5 + 0.1
-    boxes[:, 0] = torch.tensor([0.5, 0.5, 1.0, 1.0])  # the whole map
-    boxes[:, 1] = torch.tensor([0.3, 0.4, 0.001, 0.0])  # less than a cell
-    boxes[:, 2] = torch.tensor([0.02, 0.98, 0.5, 0.4])  # beyond the border
-    scale = torch.tensor([shape[1], shape[0]])
-    corners = torch.cat(
-        [(boxes[..., :2] - boxes[..., 2:] / 2) * scale, (boxes[..., :2] + boxes[..., 2:] / 2) * scale], -1
-    )
-    expected = _roi_align_by_definition(maps, corners, 7).unflatten(0, (2, 5))
-    assert torch.allclose(roi_align(maps, boxes, 7), expected, atol=1e-5)
-
-
 @pytest.fixture(scope="module")
 def reference(folder):
     """transformers' own model as transformers itself reads the same folder, with the operation that it lacks here."""
     module = importlib.import_module("transformers.models.sam3.modeling_sam3")
     net = module.Sam3Model.from_pretrained(folder, config=_config(folder).to_transformers()).eval()
     with pytest.MonkeyPatch.context() as patch:
-        operations = SimpleNamespace(roi_align=_roi_align_by_definition)
+        operations = SimpleNamespace(roi_align=roi_align_by_definition)
         patch.setattr(module, "torchvision", SimpleNamespace(ops=operations), raising=False)
         yield net
 
@@ -220,17 +170,6 @@ def test_a_box_means_this_object_where_two_look_alike(branch):
     assert torch.equal(this[inside], alike[inside])
     assert torch.allclose(this[twin], alike[twin] - 20, atol=1e-4)
     assert all(torch.equal(a, b) for a, b in zip(branch(encoded, here).features, branch.tap(encoded, here).features))
-
-
-def test_outside_rises_smoothly_from_the_grown_boxes():
-    far = outside(EXAMPLES, (40, 40))[0, 0]
-    here, there, negative, gap = far[12, 10], far[24, 30], far[36, 20], far[2, 38]
-    assert here == there == 0 and negative == 1 and gap == 1
-    across = outside(BOX, (40, 40))[0, 0, 12]
-    assert (across[4:16] == 0).all() and (across[21:] == 1).all()  # the box ends at 16, with its margin at 17.2
-    assert (across[17:21].diff() > 0).all() and across[17:21].diff().max() < 0.4
-    assert outside(Prompt.box(torch.tensor([[[0.51, 0.51, 1e-4, 1e-4]]])), (40, 40))[0, 0, 20, 20] == 0
-    assert (outside(Prompt.words(TextFeatures(torch.zeros(1, 1, 4, 8), torch.ones(1, 1, 4))), (4, 4)) == 0).all()
 
 
 def test_the_branch_is_frozen_and_never_drops_anything_out(branch, encoded):

@@ -155,6 +155,6 @@ class PromptBranch(nn.Module, ABC):
         """Maps of B * T targets, the targets of an image next to each other. Raises ``ValueError`` as ``check``."""
 
 
-def add_image(maps: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """B*T,C,grid of targets, and B,C,grid that those of an image share -> B*T,C,grid."""
-    return (maps.unflatten(0, (image.shape[0], -1)) + image[:, None]).flatten(0, 1)
+def for_each(image: torch.Tensor, prompt: Prompt) -> torch.Tensor:
+    """B,... that the targets of an image share -> B*T,..."""
+    return image[:, None].expand(-1, prompt.targets, *(-1 for _ in image.shape[1:])).flatten(0, 1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from focusdepth_core.model.grids import Grid
-from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt
+from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt, for_each
 
 MASKED = -1e4  # added to attention logits; unlike -inf it survives FP16 and a row where all is masked
 MARGIN, RAMP = 0.1, 0.25  # of a box's side
@@ -61,7 +61,7 @@ def encode_boxes(
     tokens = encoder.prompt_layer_norm(encoder.final_proj(torch.cat([tokens, together], 1)))
     valid = labels != PADDING
     valid = torch.cat([valid, valid.any(1, keepdim=True)], 1)
-    seen = coarse.flatten(2).transpose(1, 2).repeat_interleave(prompt.targets, 0)
+    seen = for_each(coarse.flatten(2).transpose(1, 2), prompt)
     for layer in encoder.layers:
         tokens = layer(tokens, seen, position, additive(valid, tokens.dtype))
     return encoder.output_layer_norm(tokens), valid

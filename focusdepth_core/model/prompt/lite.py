@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from focusdepth_core.model.grids import Grid
-from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, add_image
+from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, for_each
 from focusdepth_core.model.prompt.words import WordEncoder, check_words
 
 FINE = 8  # the mask grid, times the patch grid
@@ -118,7 +118,7 @@ class LitePrompt(PromptBranch):
             sequence = block(sequence)
         at_1x = sequence.transpose(1, 2).unflatten(2, self.grid)
         fine = F.conv2d(rasters, self.stem[0].weight[:, 3:], padding=1)
-        fine = self.stem[2](self.stem[1](add_image(fine, image)))
+        fine = self.stem[2](self.stem[1](fine + for_each(image, prompt)))
         at_2x = self.to_2x(F.interpolate(at_1x, scale_factor=2.0, mode="nearest"))
         at_4x = self.to_4x(F.interpolate(at_2x, scale_factor=2.0, mode="nearest") + self.down(fine))
         coarse = F.interpolate(self.to_fine(at_4x), scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -136,7 +136,7 @@ class LitePrompt(PromptBranch):
 
     def _early(self, tokens: torch.Tensor, rasters: torch.Tensor, prompt: Prompt) -> torch.Tensor:
         """B*T,width,grid: image tokens that know the prompt."""
-        early = add_image(self.box(prompt.raster(self.grid).flatten(0, 1)[:, None]), tokens)
+        early = for_each(tokens, prompt) + self.box(prompt.raster(self.grid).flatten(0, 1)[:, None])
         if self.prior is not None:
             early = early + self.prior(F.avg_pool2d(rasters[:, 1:], FINE))
         if self.modulation is not None and prompt.text is not None:

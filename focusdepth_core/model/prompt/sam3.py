@@ -14,14 +14,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from transformers import CLIPTokenizer, Sam3Config
 
-from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, add_image
+from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, for_each
 from focusdepth_core.model.prompt.boxes import additive, encode_boxes, outside
 from focusdepth_core.model.weights import WEIGHTS, fetch, load_strict, read_safetensors
 
@@ -45,18 +45,18 @@ BEYOND = 20.0  # logits
 
 @dataclass(frozen=True)
 class Sam3PromptConfig:
-    """Raises ``ValueError`` for a side that SAM3 was not made for."""
+    """SAM3, pretrained and never changed. Raises ``ValueError`` for a side that it was not made for."""
 
     kind: Literal["sam3"] = "sam3"
     weights: str | None = "facebook/sam3"
     """Hub id or folder in the layout of facebook/sam3; None: random weights."""
     side: int = 1008
     """Input in pixels, square: 336, 672 or 1008."""
-    architecture: dict[str, Any] | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)
     """What differs from the published net, as the arguments of transformers' Sam3Config."""
 
     def __post_init__(self) -> None:
-        vit = Sam3Config(**deepcopy(self.architecture or {})).vision_config.backbone_config
+        vit = Sam3Config(**deepcopy(self.architecture)).vision_config.backbone_config
         window = vit.window_size * vit.patch_size
         possible = range(window, vit.image_size + 1, window)
         if self.side not in possible:
@@ -70,7 +70,7 @@ class Sam3PromptConfig:
         return "Apache-2.0" if self.weights is None else "LicenseRef-SAM"
 
     def to_transformers(self) -> Sam3Config:
-        config = Sam3Config(**deepcopy(self.architecture or {}))
+        config = Sam3Config(**deepcopy(self.architecture))
         config.image_size = self.side
         return config
 
@@ -176,14 +176,14 @@ class Sam3Prompt(PromptBranch):
         text, text_mask = self._text(prompt)
         boxes, boxes_mask = encode_boxes(self.geometry_encoder, coarse, self.position, prompt)
         tokens, mask = torch.cat([text, boxes], 1), additive(torch.cat([text_mask, boxes_mask], 1), text.dtype)
-        state = coarse.flatten(2).transpose(1, 2).repeat_interleave(prompt.targets, 0)
+        state = for_each(coarse.flatten(2).transpose(1, 2), prompt)
         for layer in self.detr_encoder.layers:
             state = layer(state, tokens, self.position, mask)
         decoder = self.mask_decoder
         attended, _ = decoder.prompt_cross_attn(decoder.prompt_cross_attn_norm(state), tokens, tokens, mask)
         encoded, at_1x = (x.transpose(1, 2).unflatten(2, self.grid) for x in (state, state + attended))
-        at_2x = self._finer(0, at_1x, middle)
-        at_4x = self._finer(1, at_2x, fine)
+        at_2x = self._finer(0, at_1x, for_each(middle, prompt))
+        at_4x = self._finer(1, at_2x, for_each(fine, prompt))
         return PromptMaps([at_4x, at_2x, at_1x, encoded], decoder.semantic_projection(at_4x))
 
     def _text(self, prompt: Prompt) -> TextFeatures:
@@ -197,7 +197,7 @@ class Sam3Prompt(PromptBranch):
         return TextFeatures(features, mask | (~has_text & self.no_text_mask))
 
     def _finer(self, stage: int, x: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """One step of the pixel decoder: maps of B*T targets and features of B images on twice their grid."""
+        """One step of the pixel decoder: ``image`` has twice the grid of ``x``."""
         decoder = self.mask_decoder.pixel_decoder
-        both = add_image(F.interpolate(x, scale_factor=2.0, mode="nearest"), image)
+        both = F.interpolate(x, scale_factor=2.0, mode="nearest") + image
         return F.relu(decoder.norms[stage](decoder.conv_layers[stage](both)))
