@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Optional
@@ -11,43 +12,75 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from focusdepth_core.perception.cloud import Cloud, target_cloud
-from focusdepth_core.perception.result import FocusResult, Space
+from focusdepth_core.perception.result import FocusResult, Scale, Space
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
+from focusdepth_ros.transforms import Placement
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``header``: of the image; ``info``: its camera_info if that is usable; ``presences``: of the result's targets."""
+    """``header``: of the image; ``info``: its camera_info if that is usable; ``presences``: of the result's targets;
+    ``placement``: of what is told in metres, None if that is not known.
+    """
 
     header: Header
     result: FocusResult
     info: Optional[CameraInfo]
     presences: tuple[Presence, ...]
     parameters: Parameters
+    placement: Optional[Placement] = None
 
     @property
     def lost(self) -> tuple[Presence, ...]:
         return tuple(presence for presence in self.presences if presence.is_lost(self.parameters.lost_after))
+
+    @cached_property
+    def scale(self) -> Optional[Scale]:
+        """The fixed one, or the fitted one while it is not out of date; None for a metric model."""
+        fitted, parameters = self.result.scale, self.parameters
+        if self.result.space is Space.METRIC:
+            return None
+        if parameters.fixed_scale > 0:
+            fixed = parameters.fixed_scale, parameters.fixed_shift
+            return Scale(*fixed, self.result.space, "parameter", residual=math.nan, inliers=math.nan)
+        return None if fitted is None or fitted.age > parameters.max_scale_age else fitted
 
     @property
     def why_not_metric(self) -> str:
         """What the metric outputs lack; empty if they have everything."""
         if self.info is None:
             return "no usable camera_info"
-        if self.result.scale is None and self.result.space is not Space.METRIC:
+        if self.scale is not None or self.result.space is Space.METRIC:
+            return ""
+        if self.result.scale is None:
             return "no usable depth_hint with the image's stamp"
-        return ""
+        return f"the last usable depth_hint is older than scale.max_age = {self.parameters.max_scale_age:g} s"
 
     @cached_property
     def depth_m(self) -> Optional[np.ndarray]:
         """H,W float32 metres along z with NaN where invalid, or None if ``why_not_metric``."""
-        return None if self.why_not_metric else self.result.depth_m()
+        if self.why_not_metric:
+            return None
+        raw = self.result.relative_depth
+        return raw if self.scale is None else self.scale.to_metres(raw)
 
     @cached_property
     def clouds(self) -> Optional[tuple[Cloud, ...]]:
-        """One per target, or None if ``why_not_metric``."""
+        """One per target in the optical frame, or None if ``why_not_metric``."""
         if self.depth_m is None:
             return None
         frame, depth_m, drop_px = self.result.frame, self.depth_m, self.parameters.drop_edge_px
         return tuple(target_cloud(frame, depth_m, target.mask, drop_px) for target in self.result.targets)
+
+    @cached_property
+    def points(self) -> Optional[tuple[np.ndarray, ...]]:
+        """N,3 float32 metres per target as placed, or None without metres or placement."""
+        if self.clouds is None or self.placement is None:
+            return None
+        return tuple(self.placement.apply(cloud.points) for cloud in self.clouds)
+
+    @property
+    def placed_header(self) -> Header:
+        """Of ``points``."""
+        return Header(stamp=self.header.stamp, frame_id=self.parameters.target_frame or self.header.frame_id)

@@ -10,7 +10,6 @@ import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from focusdepth_core.perception.cloud import Cloud
 from focusdepth_core.perception.result import TargetResult
 from focusdepth_ros import drawing
 from focusdepth_ros.answer import Answer
@@ -51,20 +50,19 @@ def target_mask(answer: Answer) -> Image:
 
 def target_points(answer: Answer) -> Optional[PointCloud2]:
     """The points of all targets; of no target, an empty cloud."""
-    if answer.clouds is None:
+    if answer.clouds is None or answer.points is None:
         return None
     empty = np.empty((0, 3))
-    points = [cloud.points for cloud in answer.clouds] or [empty]
     colours = [cloud.colours for cloud in answer.clouds] or [empty]
-    labels = np.repeat(np.arange(1, len(answer.clouds) + 1), [len(cloud.points) for cloud in answer.clouds])
-    return to_cloud(np.concatenate(points), np.concatenate(colours), labels, answer.header)
+    labels = np.repeat(np.arange(1, len(answer.clouds) + 1), [len(points) for points in answer.points])
+    return to_cloud(np.concatenate(answer.points or [empty]), np.concatenate(colours), labels, answer.placed_header)
 
 
 def targets_3d(answer: Answer) -> FocusTarget3DArray:
-    result, scale = answer.result, answer.result.scale
-    clouds = answer.clouds or (None,) * len(result.targets)
+    result, scale = answer.result, answer.scale
+    placed = answer.points or (None,) * len(result.targets)
     return FocusTarget3DArray(
-        header=answer.header,
+        header=answer.placed_header,
         space=result.space.value,
         has_scale=scale is not None,
         scale=scale.scale if scale else math.nan,
@@ -74,8 +72,8 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
         scale_inliers=scale.inliers if scale else math.nan,
         scale_age=scale.age if scale else math.nan,
         targets=[
-            _target_3d(answer, label, target, presence, cloud)
-            for label, (target, presence, cloud) in enumerate(zip(result.targets, answer.presences, clouds), start=1)
+            _target_3d(answer, label, target, presence, points)
+            for label, (target, presence, points) in enumerate(zip(result.targets, answer.presences, placed), start=1)
         ],
     )
 
@@ -86,7 +84,7 @@ def debug_image(answer: Answer) -> Image:
 
 
 def _target_3d(
-    answer: Answer, label: int, target: TargetResult, presence: Presence, cloud: Optional[Cloud]
+    answer: Answer, label: int, target: TargetResult, presence: Presence, points: Optional[np.ndarray]
 ) -> FocusTarget3D:
     msg = FocusTarget3D(
         id=target.target.id,
@@ -101,9 +99,9 @@ def _target_3d(
         centroid=Point(x=math.nan, y=math.nan, z=math.nan),
         extent=Vector3(x=math.nan, y=math.nan, z=math.nan),
     )
-    if cloud is not None and len(cloud.points):
-        low, high = np.quantile(cloud.points, EXTENT_QUANTILES, axis=0)
-        msg.centroid.x, msg.centroid.y, msg.centroid.z = np.median(cloud.points, axis=0).tolist()
+    if points is not None and len(points):
+        low, high = np.quantile(points, EXTENT_QUANTILES, axis=0)
+        msg.centroid.x, msg.centroid.y, msg.centroid.z = np.median(points, axis=0).tolist()
         msg.extent.x, msg.extent.y, msg.extent.z = (high - low).tolist()
     return msg
 
@@ -113,4 +111,4 @@ def _depth_quantiles(answer: Answer, target: TargetResult) -> np.ndarray:
     raw = np.array(target.raw_quantiles, np.float32)
     if answer.depth_m is None:
         return np.full(3, np.nan, np.float32)
-    return np.sort(raw if answer.result.scale is None else answer.result.scale.to_metres(raw))
+    return np.sort(raw if answer.scale is None else answer.scale.to_metres(raw))

@@ -6,11 +6,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from rclpy.node import Node
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_ros import reports
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.inputs import AnyImage, Inputs
 from focusdepth_ros.outputs import Outputs
@@ -19,6 +21,8 @@ from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presences
 from focusdepth_ros.slot import NewestWorker
 from focusdepth_ros.status import ERROR, WARN, Status
+from focusdepth_ros.traffic import Traffic
+from focusdepth_ros.transforms import Placement
 
 QUIET_S = 3.0  # without an image until the status complains
 
@@ -48,10 +52,10 @@ class Answering:
         self._running = False
         self._session = 0  # one more with each pause and close: what began before is not published after
         self._publishing = threading.Lock()  # held to publish, and to end what is published to
-        self._answered = self._dropped = self._refused = 0
+        self._traffic = Traffic()
         self._last_image = time.monotonic()
         self._presences = Presences()
-        status.values({"answered": 0, "dropped": 0, "refused": 0})
+        status.values(self._traffic.counts)
         self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
 
     @property
@@ -81,19 +85,42 @@ class Answering:
     def on_image(self, image: AnyImage) -> None:
         self._last_image = time.monotonic()
         self._status.settle("camera")
+        self._traffic.count("received")
         if not self.enabled:
             self._status.state("disabled by ~/enable")
         elif not self._outputs.heard:
             self._status.state("idle: nobody subscribes to an output")
-        elif self._worker.put((self._session, image)):
-            self._dropped += 1
-            self._status.values({"dropped": self._dropped})
+        elif not self._is_too_old(image) and self._worker.put((self._session, image)):
+            self._traffic.count("dropped")
 
-    def check_quiet(self) -> None:
-        """To be called now and then: complains if no images come."""
-        if self._running and time.monotonic() - self._last_image > QUIET_S:
+    def check(self) -> None:
+        """To be called every second or so: tells rates, and complains if images come late, doubly or not at all."""
+        if not self._running:
+            return
+        received, answered = self._traffic.rates()
+        self._status.values({**self._traffic.counts, **reports.rates(received, answered)})
+        reports.check_publishers(self._status, self._node, self._inputs.image_topic)
+        if time.monotonic() - self._last_image > QUIET_S:
             topic = self._inputs.image_topic
             self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
+        is_expected = self.enabled and self._outputs.heard
+        reports.check_rate(self._status, received, answered, self._parameters().min_rate if is_expected else 0.0)
+
+    def _is_too_old(self, image: AnyImage) -> bool:
+        most_s, age_s = self._parameters().max_image_age, self._age_s(image)
+        if not 0 < most_s < age_s:
+            self._status.settle("old image")
+            return False
+        self._traffic.count("too_old")
+        self._status.complain(
+            "old image",
+            f"images are {age_s:.1f} s old when they come, more than max_image_age = {most_s:g} s, and are dropped; "
+            "are the clocks alike, and use_sim_time with a simulator or a bag?",
+        )
+        return True
+
+    def _age_s(self, image: AnyImage) -> float:
+        return (self._node.get_clock().now().nanoseconds - stamp_ns(image.header.stamp)) / 1e9
 
     def _end_session(self) -> None:
         with self._publishing:
@@ -103,7 +130,7 @@ class Answering:
     def _work(self, job: tuple[int, AnyImage]) -> None:
         session, image = job
         try:
-            self._publish(session, self._answer(image))
+            self._publish(session, self._answer(image), image)
         except ValueError as error:
             self._refuse(session, "image", str(error))
         except EngineError as error:
@@ -116,36 +143,30 @@ class Answering:
         parameters = self._parameters()
         request = self._inputs.request(image, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
-        return Answer(image.header, result, request.info, self._presences.update(result), parameters)
+        answer = Answer(image.header, result, request.info, self._presences.update(result), parameters)
+        return answer if answer.why_not_metric else replace(answer, placement=self._place(answer))
 
-    def _publish(self, session: int, answer: Answer) -> None:
+    def _place(self, answer: Answer) -> Placement | None:
+        source, parameters = answer.header.frame_id, answer.parameters
+        target = parameters.target_frame or source
+        try:
+            placement = self._inputs.transforms.find(target, source, answer.header.stamp, parameters.pair_wait)
+        except ValueError as error:
+            self._status.complain("transform", f"{error}; there are no points in {target}")
+            return None
+        self._status.settle("transform")
+        return placement
+
+    def _publish(self, session: int, answer: Answer, image: AnyImage) -> None:
         with self._publishing:
             if not self._is_on(session):
                 return
             self._outputs.publish(answer)
-        self._answered += 1
-        age_ns = self._node.get_clock().now().nanoseconds - stamp_ns(answer.header.stamp)
-        self._status.values(
-            {
-                "answered": self._answered,
-                "latency_ms": f"{age_ns / 1e6:.1f}",
-                "inference_ms": f"{answer.result.timings_ms.get('inference', 0.0):.1f}",
-                "targets": len(answer.result.targets),
-                "metric": answer.why_not_metric or "yes",
-                "scale_source": answer.result.scale.source if answer.result.scale else "none",
-            }
-        )
+        self._traffic.count("answered")
+        self._status.values({**self._traffic.counts, **reports.answer(answer, self._age_s(image))})
         self._status.settle("image", "model")
-        self._say_lost(answer)
-        self._status.state(f"answering {self._inputs.image_topic}")
-
-    def _say_lost(self, answer: Answer) -> None:
-        if not answer.lost:
-            self._status.settle("lost")
-            return
-        ids = ", ".join(f"'{presence.target_id}'" for presence in answer.lost)
-        after_s = answer.parameters.lost_after
-        self._status.complain("lost", f"not found for {after_s:g} s or more: target {ids}")
+        reports.check_lost(self._status, answer)
+        self._status.state(reports.state(answer, self._inputs.image_topic))
 
     def _is_on(self, session: int) -> bool:
         return session == self._session and self._node.context.ok()
@@ -153,6 +174,5 @@ class Answering:
     def _refuse(self, session: int, subject: str, sentence: str, level: bytes = WARN) -> None:
         if not self._is_on(session):
             return
-        self._refused += 1
-        self._status.values({"refused": self._refused})
+        self._traffic.count("refused")
         self._status.complain(subject, sentence, level)

@@ -49,9 +49,10 @@ class FocusNode(LifecycleNode):
         self._inputs = Inputs(self, self._status, self._on_image, lambda: self._store.current)
         self.create_service(Trigger, "~/clear_targets", self._on_clear_targets)
         self.create_service(SetBool, "~/enable", self._on_enable)
-        self.create_timer(CHECK_PERIOD_S, self._check_quiet, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(CHECK_PERIOD_S, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._status.state("opening the model")
         try:
             pipeline = self._make_pipeline(self._store.current)
         except Exception as error:  # of whatever kind: the node must live to be configured anew
@@ -117,9 +118,9 @@ class FocusNode(LifecycleNode):
         if self._answering is not None:
             self._answering.on_image(image)
 
-    def _check_quiet(self) -> None:
+    def _check(self) -> None:
         if self._answering is not None:
-            self._answering.check_quiet()
+            self._answering.check()
 
     def _on_clear_targets(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._inputs.targets.clear()

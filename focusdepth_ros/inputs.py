@@ -23,6 +23,7 @@ from focusdepth_ros.pairing import PAIR_DEPTH, stamp_ns
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.status import Status
 from focusdepth_ros.targets import TargetInput
+from focusdepth_ros.transforms import Transforms
 
 try:
     from vision_msgs.msg import Detection2DArray
@@ -59,6 +60,7 @@ class Inputs:
         self._calibration = CalibrationInput(status)
         self._hint = HintInput(status)
         self.targets = TargetInput(status)
+        self.transforms = Transforms(node)
         self._subscriptions: list[Any] = []
         self.image_topic = node.resolve_topic_name("image")
         self._info_topic = node.resolve_topic_name("camera_info")
@@ -110,12 +112,9 @@ class Inputs:
         info = self._calibration.newest()
         if info is None:
             raise ValueError("a point was clicked, but no camera_info has come to find it in the image")
-        if msg.header.frame_id != info.header.frame_id:
-            raise ValueError(
-                f"a point was clicked in frame '{msg.header.frame_id}', but the camera's is "
-                f"'{info.header.frame_id}'; make that one RViz's fixed frame"
-            )
-        return target_msgs.from_click(msg.point, intrinsics_of(info), self._parameters().click_size)
+        placement = self.transforms.find(info.header.frame_id, msg.header.frame_id, msg.header.stamp, timeout_s=0.0)
+        point = placement.apply(np.array([[msg.point.x, msg.point.y, msg.point.z]]))[0]
+        return target_msgs.from_click(point, intrinsics_of(info), self._parameters().click_size)
 
     def _subscribe_image(self) -> None:
         """By the topic that image_transport gives a transport, so that remapping ``image`` moves that as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import Field, field, fields, replace
 from typing import Any, Generic, Literal, Optional, TypeVar
@@ -74,6 +75,8 @@ class ParameterStore(Generic[P]):
 
 
 def _reason_against(name: str, spec: Field[Any], value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):  # a range lets NaN pass
+        return f"{name} = {value} is not a finite number"
     choices = spec.metadata["choices"]
     return "" if not choices or value in choices else f"{name} = '{value}' is unknown; use one of {', '.join(choices)}"
 

@@ -63,8 +63,32 @@ class Parameters:
     )
     pair_wait: float = parameter(
         0.1,
-        "Longest time in s that an image waits for its depth_hint, or first camera_info, while these have a publisher.",
+        "Longest time in s that an image waits for its transform, or for depth_hint or first camera_info if published.",
         limits=(0.0, 10.0),
+    )
+    max_scale_age: float = parameter(
+        0.5,
+        "Age in s of the newest depth_hint up to which its scale is used; after that there are no metric outputs.",
+        name="scale.max_age",
+        limits=(0.0, 3600.0),
+    )
+    fixed_scale: float = parameter(
+        0.0,
+        "Scale that makes raw values metric, as in targets_3d, in place of a depth_hint; 0: none.",
+        name="scale.fixed_scale",
+        limits=(0.0, 1e4),
+    )
+    fixed_shift: float = parameter(
+        0.0, "Shift that belongs to scale.fixed_scale, as in targets_3d.", name="scale.fixed_shift", limits=(-1e4, 1e4)
+    )
+    target_frame: str = parameter(
+        "", "Frame of target_points and targets_3d by TF at the image's stamp; empty: the camera's optical frame."
+    )
+    min_rate: float = parameter(
+        0.0, "Answers per s below which the status complains of a slow node or camera; 0: never.", limits=(0.0, 1000.0)
+    )
+    max_image_age: float = parameter(
+        0.0, "Age in s, on arrival, above which an image is dropped and counted; 0: none is.", limits=(0.0, 3600.0)
     )
     drop_edge_px: int = parameter(
         1,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from geometry_msgs.msg import Point
 from sensor_msgs.msg import RegionOfInterest
 
 from focusdepth_core.perception.frame import Intrinsics
@@ -27,15 +26,16 @@ def from_text(text: str) -> Target:
     return Target(TEXT_ID, text=_checked_text(TEXT_ID, text))
 
 
-def from_click(point: Point, k: Intrinsics, size_m: float) -> Target:
-    """The box around a cube of ``size_m`` at ``point``, which is in metres in the optical frame.
+def from_click(point: Sequence[float], k: Intrinsics, size_m: float) -> Target:
+    """The box around a cube of ``size_m`` at ``point``: x, y, z in metres in the optical frame.
 
     Raises ``ValueError`` for a point that is not in front of the camera.
     """
-    if not (point.z > 0 and math.isfinite(point.x + point.y + point.z)):
-        raise ValueError(f"the clicked point ({point.x:g}, {point.y:g}, {point.z:g}) m is not in front of the camera")
-    u, v = k.cx + k.fx * point.x / point.z, k.cy + k.fy * point.y / point.z
-    half_width, half_height = k.fx * size_m / point.z / 2, k.fy * size_m / point.z / 2
+    x, y, z = point
+    if not (z > 0 and math.isfinite(x + y + z)):
+        raise ValueError(f"the clicked point ({x:g}, {y:g}, {z:g}) m is not in front of the camera")
+    u, v = k.cx + k.fx * x / z, k.cy + k.fy * y / z
+    half_width, half_height = k.fx * size_m / z / 2, k.fy * size_m / z / 2
     return Target(CLICK_ID, (u - half_width, v - half_height, u + half_width, v + half_height))
 
 

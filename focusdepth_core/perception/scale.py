@@ -19,8 +19,8 @@ EDGE_KERNEL = np.ones((7, 7), np.uint8)  # 3 px on both sides of a mask's edge, 
 # spread evenly from 1 to 1.3.
 NARROW_SPREAD = 0.08
 MEMORY_S = 0.45  # after which a frame's points count 1 / e; 0.8 per frame at 10 Hz
-# Median relative error beyond which the line of the frames before does not hold for this one, on top of thrice the error
-# of its own line.
+# Median relative error beyond which the line of the frames before does not hold for this one, on top of thrice the
+# error of its own line.
 JUMP = 0.1
 CUT = 0.25  # of the raw values' range, by which most of them change when the scene does
 VIEW = (24, 32)  # rows, columns of raw values that are compared for this

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -145,7 +147,9 @@ def test_status_and_diagnostics_tell_what_runs(rig: Rig) -> None:
     rig.send("image", image(1))
     rig.answer(1)
     rig.spin_until(lambda: arrays and rig.value("answered") == "1", "the first count")
-    assert rig.said() == "answering /image"
+    assert rig.said() == (
+        "answering /image; no target, so it is the plain depth; relative depth only: no usable camera_info"
+    )
     assert (rig.value("model"), rig.value("license"), rig.value("backend")) == ("fake", "none", "numpy")
     assert (rig.value("dropped"), rig.value("refused"), rig.value("scale_source")) == ("0", "0", "none")
     assert float(rig.value("latency_ms")) > 0
@@ -162,7 +166,48 @@ def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.M
     rig.spin_until(lambda: rig.said() == "no image has come on /image for 0.5 s or more", "the sentence")
     rig.send("image", image(1))
     rig.answer(1)
-    rig.spin_until(lambda: any(status.message == "answering /image" for status in rig.statuses), "all well again")
+    rig.spin_until(
+        lambda: any(status.message.startswith("answering /image") for status in rig.statuses), "all well again"
+    )
+
+
+def test_the_status_tells_of_a_slow_model_and_of_a_slow_camera(rig: Rig) -> None:
+    rig.node.set_parameters([Parameter("min_rate", value=2.0)])
+    rig.engine.gate.clear()
+    seconds = count(1)
+
+    def is_slow_though_images_come() -> bool:
+        rig.send("image", image(next(seconds)))
+        return "the model is slow" in rig.said()
+
+    rig.spin_until(is_slow_though_images_come, "the sentence about the model")
+    rig.engine.gate.set()
+    rig.spin_until(lambda: "the camera is slow" in rig.said(), "the sentence about the camera")
+    rig.node.set_parameters([Parameter("min_rate", value=0.0)])
+    rig.spin_until(lambda: rig.said().startswith("answering /image"), "all well again")
+    assert int(rig.value("dropped")) > 0
+    assert int(rig.value("received")) == int(rig.value("dropped")) + int(rig.value("answered"))
+    assert float(rig.value("memory_mb")) > 10
+
+
+def test_old_images_are_dropped_and_counted(rig: Rig) -> None:
+    rig.node.set_parameters([Parameter("max_image_age", value=60.0)])
+    rig.send("image", image(1))
+    rig.spin_until(lambda: "s old when they come, more than max_image_age = 60 s" in rig.said(), "the sentence")
+    rig.spin_until(lambda: rig.value("too_old") == "1", "the count")
+    fresh = image(2)
+    fresh.header.stamp = rig.node.get_clock().now().to_msg()
+    rig.send("image", fresh)
+    rig.answer(fresh.header.stamp.sec)
+    assert [msg.header.stamp for msg in rig.received[RELATIVE]] == [fresh.header.stamp]
+    rig.spin_until(lambda: rig.said().startswith("answering /image"), "all well again")
+
+
+def test_a_second_camera_on_the_topic_is_told(rig: Rig) -> None:
+    second = rig.probe.create_publisher(Image, "image", 10)
+    rig.spin_until(lambda: rig.said() == "2 nodes publish /image: their images are answered in turn", "the sentence")
+    rig.probe.destroy_publisher(second)
+    rig.spin_until(lambda: rig.said() == "waiting for images on /image", "all well again")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

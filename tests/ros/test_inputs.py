@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import cv2
@@ -84,14 +85,15 @@ def test_many_bad_targets_make_one_short_sentence(rig: Rig) -> None:
     heard_sentence(rig, "target 't2' has neither a box nor a text; and 497 more")
 
 
-def test_a_clicked_point_becomes_the_target(rig: Rig) -> None:
+def test_a_clicked_point_becomes_the_target(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     click = PointStamped(header=header(1), point=Point(x=0.0, y=0.0, z=1.0))
     rig.send("clicked_point", click)
     heard_sentence(rig, "a point was clicked, but no camera_info has come")
     rig.send("camera_info", camera_info(1))
     rig.spin_until(lambda: rig.node._inputs._calibration.newest(), "camera_info")
+    monkeypatch.setitem(sys.modules, "tf2_ros", None)
     rig.send("clicked_point", PointStamped(header=Header(frame_id="map"), point=click.point))
-    heard_sentence(rig, "a point was clicked in frame 'map', but the camera's is 'camera_optical_frame'")
+    heard_sentence(rig, "a change of frame needs tf2_ros, which is not installed")
     rig.node.set_parameters([Parameter("click_size", value=0.2)])
     rig.focus(click)
     rig.send("image", image(1))

@@ -130,6 +130,26 @@ def test_a_target_that_is_not_found_is_lost_after_a_while(make_rig: Any) -> None
     rig.spin_until(lambda: rig.said().startswith("answering"), "all well again")
 
 
+def test_a_fixed_scale_makes_metres_without_a_hint(rig: Rig) -> None:
+    scale = {"scale.fixed_scale": 0.5, "scale.fixed_shift": 1.5}
+    rig.node.set_parameters([Parameter(name, value=value) for name, value in scale.items()])
+    rig.send("camera_info", camera_info(1))
+    rig.spin_until(lambda: rig.node._inputs._calibration.newest(), "camera_info")
+    rig.focus(roi(10, 20, 30, 40))
+    rig.send("image", image(1))
+    got = answers(rig, 1)
+    raw, depth = pixels(got[RELATIVE]), pixels(got["depth/image_rect"])
+    np.testing.assert_allclose(depth, np.where(0.5 * raw + 1.5 > 0, 1 / (0.5 * raw + 1.5), np.nan), rtol=1e-5)
+    told = got["targets_3d"]
+    assert (told.has_scale, told.scale, told.shift, told.scale_source) == (True, 0.5, 1.5, "parameter")
+    assert np.isnan([told.scale_residual, told.scale_inliers]).all()
+    rig.spin_until(lambda: (rig.value("scale_source"), rig.value("metric")) == ("parameter", "yes"), "the status")
+    rig.node.set_parameters([Parameter("scale.fixed_scale", value=0.0)])
+    rig.send("image", image(2))
+    assert not rig.answer(2, "targets_3d").has_scale
+    assert len(rig.received["depth/image_rect"]) == 1
+
+
 @pytest.mark.parametrize("lacking", ["depth_hint", "camera_info"])
 def test_no_metres_without_scale_or_camera(make_rig: Any, lacking: str) -> None:
     rig = make_rig(pair_wait=0.05)

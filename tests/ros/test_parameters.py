@@ -64,6 +64,14 @@ def test_values_of_another_type_are_refused(node: Node, name: str) -> None:
     assert not successful and reason
 
 
+@pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if isinstance(spec.default, float)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(node: Node, name: str, value: float) -> None:
+    ParameterStore(node, Parameters)
+    successful, reason = set_parameter(node, name, value)
+    assert not successful and name in reason
+
+
 @pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["choices"]])
 def test_only_known_choices_are_taken(node: Node, name: str) -> None:
     store = ParameterStore(node, Parameters)

@@ -1,0 +1,66 @@
+"""What there is to say of answers and images, for the status."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+from focusdepth_ros.answer import Answer
+from focusdepth_ros.status import Status
+from focusdepth_ros.traffic import memory_mb
+
+
+def state(answer: Answer, topic: str) -> str:
+    """What of a full answer is missing, as the reason for what is not published."""
+    parts = [f"answering {topic}"]
+    if not answer.result.targets:
+        parts.append("no target, so it is the plain depth")
+    if answer.why_not_metric:
+        parts.append(f"relative depth only: {answer.why_not_metric}")
+    return "; ".join(parts)
+
+
+def answer(answer: Answer, age_s: float) -> dict[str, object]:
+    """Key-values. ``age_s``: of the image when its answer is published."""
+    scale = answer.scale
+    return {
+        "latency_ms": f"{age_s * 1e3:.1f}",
+        "inference_ms": f"{answer.result.timings_ms.get('inference', 0.0):.1f}",
+        "targets": len(answer.result.targets),
+        "found": sum(target.found for target in answer.result.targets),
+        "lost": len(answer.lost),
+        "metric": answer.why_not_metric or "yes",
+        "scale_source": scale.source if scale else "none",
+        "scale": f"{scale.scale:.6g}" if scale else "nan",
+        "scale_shift": f"{scale.shift:.6g}" if scale else "nan",
+        "scale_residual": f"{scale.residual:.4f}" if scale else "nan",
+        "scale_inliers": f"{scale.inliers:.3f}" if scale else "nan",
+        "scale_age_s": f"{scale.age:.3f}" if scale else "nan",
+    }
+
+
+def rates(received: float, answered: float) -> dict[str, object]:
+    return {"image_rate": f"{received:.1f}", "answer_rate": f"{answered:.1f}", "memory_mb": f"{memory_mb():.0f}"}
+
+
+def check_lost(status: Status, answer: Answer) -> None:
+    if not answer.lost:
+        status.settle("lost")
+        return
+    ids = ", ".join(f"'{presence.target_id}'" for presence in answer.lost)
+    status.complain("lost", f"not found for {answer.parameters.lost_after:g} s or more: target {ids}")
+
+
+def check_rate(status: Status, received: float, answered: float, least: float) -> None:
+    if answered >= least:
+        status.settle("rate")
+        return
+    culprit = "the camera is" if received < least else "the model is"
+    status.complain("rate", f"{culprit} slow: {received:.1f} images and {answered:.1f} answers per s, below {least:g}")
+
+
+def check_publishers(status: Status, node: Node, topic: str) -> None:
+    count = node.count_publishers(topic)
+    if count < 2:
+        status.settle("publishers")
+    else:
+        status.complain("publishers", f"{count} nodes publish {topic}: their images are answered in turn")

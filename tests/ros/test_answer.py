@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
+
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.result import FocusResult, Scale, Space
+from focusdepth_ros.answer import Answer
+from focusdepth_ros.parameters import Parameters
+from tests.ros.harness import camera_info, header
+
+RAW = np.full((2, 3), 4, np.float32)
+
+
+def answer(
+    scale: Scale | None, space: Space = Space.AFFINE_DISPARITY, info: bool = True, **parameters: float
+) -> Answer:
+    result = FocusResult(Frame(np.zeros((2, 3, 3), np.uint8)), RAW, space, scale=scale)
+    return Answer(header(1), result, camera_info(1) if info else None, (), Parameters(**parameters))
+
+
+def fitted(age: float) -> Scale:
+    return Scale(0.125, 0.0, Space.AFFINE_DISPARITY, "depth_hint", 0.01, 0.9, age)
+
+
+@pytest.mark.parametrize(("age", "metric"), [(0.0, True), (0.5, True), (0.51, False)])
+def test_metres_end_when_the_scale_is_out_of_date(age: float, metric: bool) -> None:
+    got = answer(fitted(age), max_scale_age=0.5)
+    assert (got.depth_m is not None, got.scale is not None) == (metric, metric)
+    expected = "" if metric else "the last usable depth_hint is older than scale.max_age = 0.5 s"
+    assert got.why_not_metric == expected
+
+
+def test_a_fixed_scale_comes_before_a_fitted_one() -> None:
+    got = answer(fitted(0), fixed_scale=0.5)
+    assert got.scale is not None and (got.scale.source, got.scale.scale) == ("parameter", 0.5)
+    np.testing.assert_allclose(got.depth_m, 0.5)
+
+
+def test_a_metric_model_needs_no_scale() -> None:
+    got = answer(None, Space.METRIC, fixed_scale=0.5)
+    assert got.scale is None
+    np.testing.assert_array_equal(got.depth_m, RAW)
+
+
+@pytest.mark.parametrize("space", [Space.METRIC, Space.AFFINE_DEPTH])
+def test_without_camera_info_nothing_is_metric(space: Space) -> None:
+    got = answer(fitted(0), space, info=False)
+    assert got.depth_m is None and got.clouds is None and got.why_not_metric == "no usable camera_info"
