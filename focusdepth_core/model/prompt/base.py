@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -122,7 +123,7 @@ class PromptBranch(nn.Module, ABC):
     feature_grids: list[Grid]
     mask_grid: Grid
 
-    def load_pretrained(self, source: str) -> None:
+    def load_pretrained(self, source: str | Path) -> None:
         """Read the weights from a hub id or folder.
 
         Raises ``OSError`` for weights that cannot be had, ``ValueError`` for those that do not fit.

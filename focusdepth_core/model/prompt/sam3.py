@@ -15,6 +15,7 @@ import importlib
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -116,11 +117,11 @@ class Sam3Prompt(PromptBranch):
         """Evaluation mode whatever is asked: SAM3 has dropout, which would make a frozen prompt noisy."""
         return super().train(False)
 
-    def load_pretrained(self, source: str) -> None:
+    def load_pretrained(self, source: str | Path) -> None:
         folder = fetch(source, [WEIGHTS, TOKENIZER])
         state = read_safetensors(folder / WEIGHTS)
         prefix = DETECTOR if any(name.startswith(DETECTOR) for name in state) else ""
-        load_strict(self, state, source, prefix, (*TRACKER, *(f"{prefix}{name}." for name in DROPPED)))
+        load_strict(self, state, str(source), prefix, (*TRACKER, *(f"{prefix}{name}." for name in DROPPED)))
         self.tokenizer = CLIPTokenizer.from_pretrained(folder)
         self._texts.clear()
         for buffer, value in zip((self.no_text, self.no_text_mask), self.encode_text([NO_TEXT])):

@@ -55,10 +55,8 @@ class WordEncoder(nn.Module):
         return torch.tensor(padded, device=self.position.device)
 
     def forward(self, tokens: torch.Tensor) -> TextFeatures:
-        """A row of zeros is no text; its features count for nothing but are finite."""
-        known = tokens > 0
-        ignored = torch.cat([torch.zeros_like(known[:, :1]), ~known[:, 1:]], 1)
-        return TextFeatures(self.layer(self.embedding(tokens) + self.position, src_key_padding_mask=ignored), known)
+        """A row of zeros is no text."""
+        return TextFeatures(self.layer(self.embedding(tokens) + self.position), tokens > 0)
 
     def _number(self, word: str, text: str) -> int:
         if word not in self.numbers:
