@@ -70,9 +70,13 @@ def test_what_an_image_shares_is_taken_out_of_the_stem_exactly(branch, encoded):
     assert torch.allclose(inputs[0], together, atol=1e-5)
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
 @torch.no_grad()
-def test_maps_have_the_sizes_that_the_branch_declares(branch, encoded):
-    maps = branch(encoded, TWO)
+def test_maps_have_the_sizes_that_the_branch_declares(device):
+    with torch.device(device):
+        branch = LitePrompt(CHANNELS, GRID, CONFIG).eval()
+        encoded = branch.encode_image(torch.zeros(1, 3, 42, 70), [torch.zeros(1, 15, CHANNELS)] * 4)
+        maps = branch(encoded, Prompt.box(torch.zeros(1, 2, 4)))
     assert [tuple(f.shape) for f in maps.features] == [(2, 16, *grid) for grid in branch.feature_grids]
     assert maps.mask_logits.shape == (2, 1, *branch.mask_grid)
 

@@ -133,13 +133,13 @@ class PromptBranch(nn.Module, ABC):
         )
 
     def check(self, prompt: Prompt) -> None:
-        """Raises ``ValueError`` for what the branch does not take. Labels are not looked at while a graph is traced."""
+        """Raises ``ValueError`` for what the branch does not take. Labels are not read in a trace or on the meta device."""
         takes = ", ".join(sorted(self.takes))
         for name, given in (("text", prompt.text), ("mask", prompt.prior)):
             if given is not None and name not in self.takes:
                 raise ValueError(f"the prompt has a {name}; the {self.config.kind} branch as configured takes: {takes}")
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if "boxes" not in self.takes and not traced and (prompt.labels == NEGATIVE).any():
+        valueless = torch.compiler.is_compiling() or torch.jit.is_tracing() or prompt.labels.is_meta
+        if "boxes" not in self.takes and not valueless and (prompt.labels == NEGATIVE).any():
             raise ValueError(f"the prompt has negative boxes; the {self.config.kind} branch takes: {takes}")
 
     @abstractmethod
