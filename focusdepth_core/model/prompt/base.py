@@ -133,7 +133,7 @@ class PromptBranch(nn.Module, ABC):
         )
 
     def check(self, prompt: Prompt) -> None:
-        """Raises ``ValueError`` for what the branch does not take. Labels are not read in a trace or on the meta device."""
+        """Raises ``ValueError`` for what the branch does not take. Labels are read, if they have values."""
         takes = ", ".join(sorted(self.takes))
         for name, given in (("text", prompt.text), ("mask", prompt.prior)):
             if given is not None and name not in self.takes:
