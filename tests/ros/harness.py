@@ -202,6 +202,11 @@ class Rig:
         self.spin_until(lambda: self._of(topic, seconds), f"{topic} of {seconds} s")
         return self._of(topic, seconds)[0]
 
+    def forget(self) -> None:
+        """What was received so far."""
+        for messages in self.received.values():
+            messages.clear()
+
     def _of(self, topic: str, seconds: int) -> list[Any]:
         return [msg for msg in self.received[topic] if msg.header.stamp.sec == seconds]
 

@@ -1,0 +1,124 @@
+"""Recording and replay over DDS, with the commands as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
+pytest.importorskip("rosbags", reason="needs rosbags")
+
+from lifecycle_msgs.msg import Transition
+from sensor_msgs.msg import Image
+
+from focusdepth_ros.bag.play import Entry, _steps
+from focusdepth_ros.msg import FocusTarget, FocusTargetArray
+from tests.ros.harness import OUTPUT_TYPES, TIMEOUT_S, Rig, camera_info, depth_hint, header, image, roi
+
+INPUTS = ("/image", "/camera_info", "/depth_hint", "/targets", "/target_box")
+SECONDS = range(1, 7)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "focusdepth_ros.bag", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen(command, env=os.environ, text=True, **pipes))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def answers(rig: Rig) -> dict[str, list[str]]:
+    """Everything that was answered, by topic, as text, in which NaN is like NaN; forgotten by the rig."""
+    for seconds in SECONDS:
+        for topic in OUTPUT_TYPES:
+            rig.answer(seconds, topic)
+    got = {
+        topic: [str((msg, bytes(getattr(msg, "data", b"")))) for msg in rig.received[topic]] for topic in OUTPUT_TYPES
+    }
+    for topic in OUTPUT_TYPES:
+        rig.received[topic].clear()
+    return got
+
+
+def record(rig: Rig, start: Start, bag: Path) -> None:
+    process = start("record", bag, *INPUTS)
+    rig.spin_until(lambda: all(rig.probe.count_subscribers(topic) >= 2 for topic in INPUTS), "the recorder")
+    for seconds in SECONDS:
+        target = FocusTarget(id="mug", roi=roi(5 * seconds, 20, 30, 40), score=1.0)
+        if seconds < 5:
+            rig.focus(FocusTargetArray(header=header(seconds), targets=[target]))
+        elif seconds == 5:
+            rig.focus(roi(60, 20, 30, 40))
+        for topic, msg in {"camera_info": camera_info, "image": image, "depth_hint": depth_hint}.items():
+            rig.send(topic, msg(seconds))
+        rig.answer(seconds, "debug_image")
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, errors
+    assert [line.split() for line in said.splitlines()] == [[n, t] for n, t in zip("66641", INPUTS)]
+
+
+def test_the_same_bag_gives_the_same_answers(paired: Rig, start: Start, tmp_path: Path) -> None:
+    record(paired, start, tmp_path / "drive")
+    live = answers(paired)
+    assert len(set(live["target_mask"])) == len(SECONDS)
+    process = start("play", tmp_path / "drive", "--step", "/image", "/focus_node/targets_3d")
+    assert answers(paired) == live
+    paired.spin_until(lambda: process.poll() is not None, "the player's end")
+    assert process.returncode == 0, process.stderr.read()
+
+
+def test_a_bag_plays_in_its_own_time(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    rig = make_rig(pair_wait=10.0)
+    rig.start()
+    record(rig, start, tmp_path / "drive")
+    answers(rig)
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE)
+    heard: list[Image] = []
+    rig.probe.create_subscription(Image, "image", heard.append, 10)
+    process = start("play", tmp_path / "drive", "--rate", "10")
+    rig.spin_until(lambda: process.poll() is not None, "the player's end")
+    rig.spin_until(lambda: len(heard) == len(SECONDS), "all images")
+    assert heard == [image(seconds) for seconds in SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("record", ".", "/image"), ". exists; give another folder"),
+        (("play", "nowhere"), "nowhere cannot be read as a bag"),
+        (("play", "nowhere", "--rate", "0"), "--rate 0 is not above 0"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(start: Start, arguments: tuple[str, ...], sentence: str) -> None:
+    process = start(*arguments)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert sentence in errors and "Traceback" not in errors
+
+
+def test_a_step_sends_what_has_the_stamp_of_an_image_before_it() -> None:
+    def entry(topic: str, time: int, stamp: int | None = None) -> Entry:
+        return Entry(topic, time * 100_000_000, stamp, b"")
+
+    box, late_box = entry("box", 0), entry("box", 2)
+    first, second = entry("image", 1, 1), entry("image", 10, 2)
+    hint, other_hint, last = entry("hint", 2, 1), entry("hint", 5, 7), entry("box", 11)
+    steps = list(_steps(iter([box, first, late_box, hint, other_hint, second, last]), "image"))
+    assert steps == [(first, [box, hint]), (second, [late_box, other_hint]), (None, [last])]
