@@ -62,8 +62,11 @@ def export(
     weights that cannot be had, texts that the model cannot read, two models that do not fit, a graph with operations
     that TensorRT does not take, or too large a difference; ``out`` then stays as it was.
     """
-    if out.resolve() == Path(model).resolve():
+    out = out.resolve()
+    if out == Path(model).resolve():
         raise ValueError(f"{out} is the model itself, whose weights would be rounded to FP16; give another folder")
+    if opset not in OPSETS:
+        raise ValueError(f"opset = {opset}; there are {' and '.join(map(str, OPSETS))}")
     focus = _rounded(FocusDepth.from_pretrained(model))
     baseline = focus if plain is None else _rounded(FocusDepth.from_pretrained(plain))
     texts = list(dict.fromkeys(text_cache.normalised(text) for text in texts))
@@ -157,8 +160,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder to write; a model that is there is replaced, its card stays")
     parser.add_argument(
         "--plain",
-        help="model whose depth net answers frames without a target, such as the fine-tuned "
-        "baseline; default: that of MODEL",
+        help="model whose depth net answers frames without a target, such as the fine-tuned baseline; default: MODEL",
     )
     parser.add_argument("--name", help="of the model in config.json; default: the name of OUT")
     parser.add_argument(
@@ -183,6 +185,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _texts(given: str) -> list[str]:
     path = Path(given)
-    return (
-        [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.is_file() else [given]
-    )
+    if not path.is_file():
+        return [given]
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -52,9 +52,12 @@ class Artefact:
 
 
 def write(artefact: Artefact, path: Path, opset: int) -> None:
-    """Raises ``ExportError`` for operations that are refused, or a file that is not of ``opset``."""
-    with torch.no_grad(), _quiet(), _attention_in_steps():
-        (_dynamo if opset == OPSETS[0] else _torchscript)(artefact, path, opset)
+    """Raises ``ExportError`` for operations that are refused or unknown, or a file that is not of ``opset``."""
+    try:
+        with torch.no_grad(), _quiet(), _attention_in_steps():
+            (_dynamo if opset == OPSETS[0] else _torchscript)(artefact, path, opset)
+    except torch.onnx.OnnxExporterError as error:
+        raise ExportError(f"{path.name} cannot be written at opset {opset}: {str(error).splitlines()[0]}") from error
     proto = onnx.load(path)
     check_nodes(proto.graph, path.name)
     _store_fp16(proto.graph)

@@ -34,4 +34,4 @@ def replaced(folder: Path, written: Collection[str], kept: Collection[str]) -> I
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.engine.model_folder import InputSpec, ModelFolder
+from focusdepth_core.engine.model_folder import InputSpec, ModelFolder, PromptInput
+from focusdepth_core.engine.text_cache import TextCache, write
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.network_inputs import stretched
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import Space
 from focusdepth_core.perception.target import Target
-from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, config, write_model_folder
+from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, WordEngine, config, write_model_folder
 
 BOX = (20.0, 20.0, 60.0, 50.0)
 
@@ -93,6 +98,68 @@ def test_text_alone_is_refused_by_a_box_model() -> None:
         pipeline().process(frame(), [Target("t", text="red mug")])
     result = pipeline().process(frame(), [Target("t", BOX, "red mug")])
     assert result.targets[0].found
+
+
+TEXTS = {"left half": (0.25, 0.5, 0.5, 1.0), "top left": (0.25, 0.25, 0.5, 0.5), "nothing": (2.0, 2.0, 0.1, 0.1)}
+
+
+@pytest.fixture
+def by_words(tmp_path: Path) -> Pipeline:
+    features, mask = np.zeros((3, 2, 4), np.float32), np.array([[1, 0]] * 3)
+    features[:, 0] = list(TEXTS.values())
+    write(tmp_path / "texts.npz", list(TEXTS), features, mask)
+    words = replace(model(), prompts=("box", "text"), prompt_input=PromptInput(28, (0.5,) * 3, (0.5,) * 3))
+    return Pipeline(words, WordEngine(), BoxEngine(), TextCache(tmp_path / "texts.npz"))
+
+
+def extent(mask: np.ndarray) -> list[int]:
+    rows, cols = np.nonzero(mask)
+    return [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
+
+
+def test_targets_by_text_by_box_and_by_both_in_one_frame(by_words: Pipeline) -> None:
+    box = (30.0, 10.0, 90.0, 80.0)
+    targets = [Target("text", text="Left half"), Target("box", box), Target("both", box, "left half")]
+    result = by_words.process(frame(), targets)
+    expected = [(0, 0, 56, 84), box, (30, 10, 56, 80)]
+    for target, want in zip(result.targets, expected):
+        np.testing.assert_allclose(extent(target.mask), want, atol=2, err_msg=target.target.id)
+
+
+def test_a_target_by_text_is_where_the_mask_says_so_and_nowhere_else(by_words: Pipeline) -> None:
+    result = by_words.process(frame(), [Target("t", text="nothing"), Target("u", text="top left")])
+    assert [t.found for t in result.targets] == [False, True]
+    assert result.targets[0].confidence == 0
+    assert result.relative_depth.shape == (84, 112)
+
+
+def test_unknown_text_is_refused_with_what_is_near(by_words: Pipeline) -> None:
+    with pytest.raises(ValueError, match="what 'left hall' is; nearest known: left half"):
+        by_words.process(frame(), [Target("t", text="left hall")])
+    assert by_words.process(frame(), [Target("t", BOX)]).targets[0].found, "a box needs no text"
+
+
+def test_the_prompt_image_shows_what_the_input_shows_stretched_to_a_square(by_words: Pipeline) -> None:
+    for width, height in ((112, 84), (640, 200), (50, 90)):
+        picture = np.full((height, width, 3), 60, np.uint8)
+        picture[height // 3 :, width // 4 :] = 200
+        by_words.process(Frame(picture), [Target("t", text="top left")])
+        given = by_words._focus.inputs
+        image, square = given["image"][0], given["prompt_image"][0]
+        assert square.shape == (3, 28, 28) and given["prompt_image"].dtype == np.float32
+        std, mean = (np.reshape(values, (3, 1, 1)) for values in (by_words.model.input.std, by_words.model.input.mean))
+        canvas = cv2.resize((image * std + mean).transpose(1, 2, 0), (28, 28), interpolation=cv2.INTER_AREA)
+        same = np.abs(square.transpose(1, 2, 0) * 0.5 + 0.5 - canvas) < 0.03
+        assert same.mean() > 0.8, "all but the cells on edges"
+
+
+def test_the_prompt_image_has_the_detail_of_the_frame() -> None:
+    stripes = np.zeros((168, 224, 3), np.uint8)
+    stripes[:, ::2] = 255  # finer than the other input's pixels
+    spec = PromptInput(224, (0.5,) * 3, (0.5,) * 3)
+    square = stretched(stripes, Letterbox(224, 168, model().input), spec)
+    assert np.abs(np.diff(square[0, 0], axis=1)).mean() > 1.5
+    assert np.abs(np.diff(Letterbox(224, 168, model().input).image(stripes)[0, 0], axis=1)).max() < 0.1
 
 
 def test_depth_hint_gives_metres() -> None:
