@@ -71,8 +71,8 @@ class FocusNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._answering is not None
         result = super().on_activate(state)
-        self._answering.resume()
         self._inputs.open(self._answering.prompts)
+        self._answering.resume()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -1,6 +1,6 @@
 """A simulated camera and focus_node, to be looked at in RViz and told where to look on /target_box.
 
-ros2 launch focusdepth_ros demo_sim.launch.py
+ros2 launch focusdepth_ros demo_sim.launch.py rviz:=true
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """focus_node with its parameters and, unless told otherwise, brought to active.
 
-ros2 launch focusdepth_ros focus.launch.py image:=/camera/image_rect camera_info:=/camera/camera_info
+ros2 launch focusdepth_ros focus.launch.py image:=/camera/image_rect camera_info:=/camera/camera_info rviz:=true
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ import os
 
 from ament_index_python.packages import get_package_share_directory
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, EmitEvent, RegisterEventHandler, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
+from launch.launch_context import LaunchContext
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
@@ -28,12 +35,24 @@ REMAPPED = {
     "image": "Topic of the rectified camera image.",
     "camera_info": "Topic of its camera_info.",
     "depth_hint": "Topic of sensor depth registered to the image; it makes the depth metric.",
+    "detections": "Topic of a detector's vision_msgs/Detection2DArray, whose boxes become the targets.",
+    "clicked_point": "Topic of RViz's Publish Point.",
 }
+DEFAULTS = {"clicked_point": "/clicked_point"}  # where it is not the name itself
+PARAMETERS = {  # that differ from robot to robot; those not given are as in params_file
+    "model_dir": (str, "Folder of the model."),
+    "backend": (str, "What runs the networks."),
+    "image_transport": (str, "raw, or compressed for JPEG and PNG on the image topic's /compressed."),
+    "target_frame": (str, "Frame of the points by TF."),
+    "use_sim_time": (bool, "true if the clock is that of a simulator or a bag."),
+}
+SHOWN = ("debug_image", "depth/image_rect", "target_mask", "target_points")  # by config/focus.rviz
 ARGUMENTS = {
     "namespace": ("", "Namespace of the node."),
-    "model_dir": ("", "Folder of the model; empty: the one shipped with the package."),
     "params_file": (os.path.join(CONFIG, "focus.yaml"), "Parameters of the node."),
     "autostart": ("true", "Whether to configure and activate the node."),
+    "rviz": ("false", "Whether to open RViz with image, depth, mask and points; a clicked point becomes the target."),
+    "fixed_frame": ("camera_optical_frame", "Frame of RViz's view: the camera's optical frame, or target_frame."),
     "transport_profile": (
         transport.profile(),
         "Fast DDS profile; the one shipped carries large images by shared memory if the camera's process has it too.",
@@ -42,27 +61,46 @@ ARGUMENTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    arguments = {**{topic: (topic, meaning) for topic, meaning in REMAPPED.items()}, **ARGUMENTS}
+    arguments = {
+        **{topic: (DEFAULTS.get(topic, topic), meaning) for topic, meaning in REMAPPED.items()},
+        **{name: ("", f"{meaning} Empty: as in params_file.") for name, (_, meaning) in PARAMETERS.items()},
+        **ARGUMENTS,
+    }
+    return LaunchDescription(
+        [
+            *(DeclareLaunchArgument(name, default_value=v, description=text) for name, (v, text) in arguments.items()),
+            SetEnvironmentVariable(transport.profile_variable(), LaunchConfiguration("transport_profile")),
+            OpaqueFunction(function=focus),
+            rviz(),
+        ]
+    )
+
+
+def focus(context: LaunchContext) -> list[Action]:
+    values = {name: (LaunchConfiguration(name), kind) for name, (kind, _) in PARAMETERS.items()}
+    given = {name: ParameterValue(v, value_type=kind) for name, (v, kind) in values.items() if v.perform(context)}
     node = LifecycleNode(
         package="focusdepth_ros",
         executable="focus_node",
         name="focus_node",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {"model_dir": ParameterValue(LaunchConfiguration("model_dir"), value_type=str)},
-        ],
+        parameters=[LaunchConfiguration("params_file"), *([given] if given else [])],
         remappings=[(topic, LaunchConfiguration(topic)) for topic in REMAPPED],
         additional_env=transport.allocator(),
     )
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(name, default_value=v, description=text) for name, (v, text) in arguments.items()),
-            SetEnvironmentVariable(transport.profile_variable(), LaunchConfiguration("transport_profile")),
-            *autostart(node),
-            node,
-        ]
+    return [*autostart(node), node]
+
+
+def rviz() -> Node:
+    """Its topics are those of a node without namespace, and move to where the node's are."""
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", os.path.join(CONFIG, "focus.rviz"), "-f", LaunchConfiguration("fixed_frame")],
+        remappings=[(f"/focus_node/{topic}", f"focus_node/{topic}") for topic in SHOWN],
+        condition=IfCondition(LaunchConfiguration("rviz")),
     )
 
 

@@ -212,6 +212,44 @@ def test_a_sentence_is_logged_once_while_it_lasts(rig: Rig, capfd: pytest.Captur
     assert capfd.readouterr().err.count("s older than the image") == 1
 
 
+def test_stamps_that_go_back_are_answered(paired: Rig) -> None:
+    for seconds in (9, 3, 4):
+        for topic, msg in {"camera_info": camera_info, "depth_hint": depth_hint, "image": image}.items():
+            paired.send(topic, msg(seconds))
+        assert paired.answer(seconds, "targets_3d").has_scale
+    assert [msg.header.stamp.sec for msg in paired.received["depth/image_rect"]] == [9, 3, 4]
+
+
+def test_a_camera_info_that_changes_is_that_of_its_image(paired: Rig) -> None:
+    for seconds, focal in ((1, 100.0), (2, 200.0), (3, 0.0), (4, 100.0)):
+        paired.send("camera_info", camera_info(seconds, focal=focal))
+        paired.send("depth_hint", depth_hint(seconds))
+        paired.send("image", image(seconds))
+        paired.answer(seconds)
+        if focal:
+            assert paired.answer(seconds, "depth/camera_info").k[0] == focal
+    assert [msg.header.stamp.sec for msg in paired.received["depth/camera_info"]] == [1, 2, 4]
+
+
+def test_a_camera_that_dies_and_returns(rig: Rig) -> None:
+    rig.send("image", image(1))
+    rig.answer(1)
+    rig.probe.destroy_publisher(rig._publishers.pop("image"))
+    heard_sentence(rig, "no image has come on /image for 3 s or more")
+    rig._publishers["image"] = rig.probe.create_publisher(Image, "image", 10)
+    rig.spin_until(rig.inputs_matched, "the new camera")
+    assert_recovers(rig, 2)
+
+
+def test_a_flood_of_images_is_dropped_and_the_last_answered(rig: Rig) -> None:
+    for seconds in range(1, 301):
+        rig.send("image", image(seconds))
+    rig.answer(300)
+    rig.spin_until(lambda: rig.value("refused") == "0", "the counts")
+    stamps = [msg.header.stamp.sec for msg in rig.received[RELATIVE]]
+    assert stamps == sorted(stamps)
+
+
 def lacking_model(folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(config()))
     (folder / "focus.onnx").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""The launch file, run by the launch tools of a ROS distribution."""
+"""The launch files, run by the launch tools of a ROS distribution."""
 
 from __future__ import annotations
 
@@ -28,28 +28,57 @@ TIMEOUT_S = 60.0
 exit_codes: list[int] = []
 
 
-@launch_pytest.fixture
-def focus() -> launch.LaunchDescription:
-    path = os.path.join(get_package_share_directory("focusdepth_ros"), "launch", "focus.launch.py")
-    arguments = {"namespace": "/robot", "image": "/camera/image_rect"}.items()
+def launched(file: str, **arguments: str) -> launch.LaunchDescription:
+    path = os.path.join(get_package_share_directory("focusdepth_ros"), "launch", file)
     return launch.LaunchDescription(
         [
-            IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=arguments),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=arguments.items()),
             RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: exit_codes.append(event.returncode))),
             launch_pytest.actions.ReadyToTest(),
         ]
     )
 
 
-@pytest.mark.launch(fixture=focus)
-def test_the_node_becomes_active_listens_where_it_was_told_and_ends_cleanly(ros: None) -> Iterator[None]:
+def wait_for_status(node: str, message: str) -> None:
     statuses: list[DiagnosticStatus] = []
     probe = rclpy.create_node("probe")
-    probe.create_subscription(DiagnosticStatus, "/robot/focus_node/status", statuses.append, qos.latched())
+    probe.create_subscription(DiagnosticStatus, f"{node}/status", statuses.append, qos.latched())
     end = time.monotonic() + TIMEOUT_S
-    while not any(status.message == "waiting for images on /camera/image_rect" for status in statuses):
+    while not any(status.message == message for status in statuses):
         assert time.monotonic() < end, f"not active; the status says: {[status.message for status in statuses]}"
         rclpy.spin_once(probe, timeout_sec=0.1)
     probe.destroy_node()
+
+
+@launch_pytest.fixture
+def focus() -> launch.LaunchDescription:
+    exit_codes.clear()
+    return launched("focus.launch.py", namespace="/robot", image="/camera/image_rect")
+
+
+@pytest.mark.launch(fixture=focus)
+def test_the_node_becomes_active_listens_where_it_was_told_and_ends_cleanly(ros: None) -> Iterator[None]:
+    wait_for_status("/robot/focus_node", "waiting for images on /camera/image_rect")
     yield  # the launch file is shut down here, by SIGINT
     assert exit_codes == [0]
+
+
+@launch_pytest.fixture
+def camera() -> launch.LaunchDescription:
+    return launched("camera.launch.py", camera="realsense", image_transport="compressed")
+
+
+@pytest.mark.launch(fixture=camera)
+def test_a_known_camera_needs_no_topics_and_takes_the_other_arguments(ros: None) -> None:
+    wait_for_status("/focus_node", "waiting for images on /camera/camera/color/image_raw/compressed")
+
+
+@launch_pytest.fixture
+def two_cameras() -> launch.LaunchDescription:
+    return launched("two_cameras.launch.py")
+
+
+@pytest.mark.launch(fixture=two_cameras)
+def test_two_cameras_live_in_two_namespaces(ros: None) -> None:
+    for side in ("left", "right"):
+        wait_for_status(f"/{side}/focus_node", f"waiting for images on /{side}/image")

@@ -11,6 +11,8 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 
 import rclpy
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -27,6 +29,11 @@ def node(ros: None) -> Iterator[Node]:
     node = rclpy.create_node("store")
     yield node
     node.destroy_node()
+
+
+@pytest.fixture
+def store(node: Node) -> ParameterStore[Parameters]:
+    return ParameterStore(node, Parameters)
 
 
 def set_parameter(node: Node, name: str, value: Any) -> tuple[bool, str]:
@@ -82,6 +89,21 @@ def test_only_known_choices_are_taken(node: Node, name: str) -> None:
     successful, reason = set_parameter(node, name, "fast")
     assert not successful
     assert reason == f"{name} = 'fast' is unknown; use one of {', '.join(spec.metadata['choices'])}"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(sorted(NAMES)),
+    st.one_of(st.booleans(), st.integers(-(2**62), 2**62), st.floats(), st.text(max_size=50), st.lists(st.floats())),
+)
+def test_whatever_is_set_is_taken_as_it_is_or_refused_with_a_reason(
+    node: Node, store: ParameterStore[Parameters], name: str, value: Any
+) -> None:
+    before = node.get_parameter(name).value
+    successful, reason = set_parameter(node, name, value)
+    after = node.get_parameter(name).value
+    assert (after == value and type(after) is type(before)) if successful else (after == before and reason)
+    assert getattr(store.current, NAMES[name].name) == after
 
 
 def test_a_bad_choice_at_the_start_is_refused(ros: None) -> None:
