@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from focusdepth_ros import answer_msgs, qos
 from focusdepth_ros.answer import Answer
+from focusdepth_ros.detections_3d import Detection3DArray, detections_3d
 from focusdepth_ros.msg import FocusTarget3DArray
 from focusdepth_ros.status import Status
 
@@ -26,6 +27,7 @@ OUTPUTS: tuple[tuple[str, type, QoSProfile, Maker], ...] = (
     ("~/target_points", PointCloud2, SENSOR, answer_msgs.target_points),
     ("~/targets_3d", FocusTarget3DArray, RELIABLE, answer_msgs.targets_3d),
     ("~/debug_image", Image, SENSOR, answer_msgs.debug_image),
+    *([("~/detections_3d", Detection3DArray, RELIABLE, detections_3d)] if Detection3DArray is not None else []),
 )
 
 

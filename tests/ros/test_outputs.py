@@ -29,7 +29,7 @@ from tests.ros.harness import (
     roi,
 )
 
-METRIC = ("depth/image_rect", "depth/camera_info", "target_points")
+METRIC = ("depth/image_rect", "depth/camera_info", "target_points", "detections_3d")
 CLOUD = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4"), ("label", "u4")])
 
 
@@ -112,6 +112,24 @@ def test_targets_keep_their_order_in_labels_and_answers(paired: Rig) -> None:
     assert got["targets_3d"].has_scale and got["targets_3d"].scale_source == "depth_hint"
 
 
+def test_detections_3d_say_what_targets_3d_say(paired: Rig) -> None:
+    if "detections_3d" not in OUTPUT_TYPES:
+        pytest.skip("vision_msgs comes with a ROS distribution")
+    paired.focus(two_targets(1))
+    send_frame(paired, 1)
+    targets = paired.answer(1, "targets_3d").targets
+    detections = paired.answer(1, "detections_3d").detections
+    assert [found.id for found in detections] == ["left", "right"]
+    assert [found.results[0].hypothesis.class_id for found in detections] == ["", "red mug"]
+    for target, found in zip(targets, detections):
+        assert found.header == header(1)
+        assert found.results[0].hypothesis.score == pytest.approx(target.confidence)
+        assert found.results[0].pose.pose.position == target.centroid
+        assert found.bbox.size == target.extent
+        assert abs(found.bbox.center.position.z - target.centroid.z) < target.extent.z
+        assert found.bbox.center.orientation.w == 1
+
+
 def test_a_target_that_is_not_found_is_lost_after_a_while(make_rig: Any) -> None:
     rig = make_rig(lambda _: fake_pipeline(rig.engine, ("box", "text")), pair_wait=0.0, target__lost_after=2.0)
     rig.start("targets_3d")
@@ -137,7 +155,7 @@ def test_a_fixed_scale_makes_metres_without_a_hint(rig: Rig) -> None:
     rig.spin_until(lambda: rig.node._inputs._calibration.newest(), "camera_info")
     rig.focus(roi(10, 20, 30, 40))
     rig.send("image", image(1))
-    got = answers(rig, 1)
+    got = {topic: rig.answer(1, topic) for topic in (RELATIVE, "depth/image_rect", "targets_3d")}
     raw, depth = pixels(got[RELATIVE]), pixels(got["depth/image_rect"])
     np.testing.assert_allclose(depth, np.where(0.5 * raw + 1.5 > 0, 1 / (0.5 * raw + 1.5), np.nan), rtol=1e-5)
     told = got["targets_3d"]
