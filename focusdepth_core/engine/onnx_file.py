@@ -53,6 +53,7 @@ class Artefact:
 
 def write(artefact: Artefact, path: Path, opset: int) -> None:
     """Raises ``ExportError`` for operations that are refused or unknown, or a file that is not of ``opset``."""
+    artefact.module.eval()  # else the exporter, done, puts all parts of it back into training mode
     try:
         with torch.no_grad(), _quiet(), _attention_in_steps():
             (_dynamo if opset == OPSETS[0] else _torchscript)(artefact, path, opset)
