@@ -39,7 +39,7 @@ def overview(result: FocusResult) -> np.ndarray:
     """H,2W,3: the image with boxes and masks, and the depth with near bright."""
     image = np.ascontiguousarray(result.frame.image).copy()
     nearness = result.relative_depth if result.space is Space.AFFINE_DISPARITY else -result.relative_depth
-    low, high = np.nanquantile(nearness, (0.01, 0.99))
+    low, high = np.nanquantile(nearness[::4, ::4], (0.01, 0.99))  # 20 ms less than all of 1280 x 720
     depth = in_colour(nearness, low, high)
     for index, target in enumerate(result.targets):
         colour = PALETTE[index % len(PALETTE)]

@@ -102,13 +102,15 @@ class ScaleFitter:
 
 def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Raw values and metres of the points to fit, N each, float64."""
-    use = np.isfinite(hint_m) & (hint_m > 0) & np.isfinite(raw)
+    use = hint_m > 0
     for mask in masks:
         use &= cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
     where = np.flatnonzero(use)
     if where.size > MAX_POINTS:  # drawn, as a stride could fall in step with the sensor's own grid
         where = where[np.random.default_rng(0).integers(0, where.size, MAX_POINTS)]
-    return raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
+    x, z = raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
+    finite = np.isfinite(x) & np.isfinite(z)
+    return x[finite], z[finite]
 
 
 def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
@@ -141,7 +143,8 @@ def _residuals(x: np.ndarray, y: np.ndarray, line: Line) -> tuple[np.ndarray, fl
 
 
 def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray, shift: Optional[float]) -> Line:
-    return _solve((np.stack([x, np.ones_like(x), y]) * w) @ np.stack([x, np.ones_like(x), y]).T, shift)
+    p = np.stack([x, np.ones_like(x), y])
+    return _solve((p * w) @ p.T, shift)
 
 
 def _gram(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
