@@ -17,6 +17,8 @@ from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
 from focusdepth_ros.transforms import Placement
 
+SPAN_QUANTILES = (0.05, 0.5, 0.95)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -79,6 +81,12 @@ class Answer:
         if self.clouds is None or self.placement is None:
             return None
         return tuple(self.placement.apply(cloud.points) for cloud in self.clouds)
+
+    @cached_property
+    def spans(self) -> tuple[Optional[np.ndarray], ...]:
+        """3,3 per target: x, y, z of ``points`` at each of ``SPAN_QUANTILES``; None for one without points."""
+        points = self.points or (np.empty((0, 3)),) * len(self.result.targets)
+        return tuple(np.quantile(p.T.copy(), SPAN_QUANTILES, axis=1) if len(p) else None for p in points)
 
     @property
     def placed_header(self) -> Header:

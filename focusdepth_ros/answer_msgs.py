@@ -18,8 +18,6 @@ from focusdepth_ros.image_msgs import to_image
 from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
 from focusdepth_ros.presence import Presence
 
-EXTENT_QUANTILES = (0.05, 0.95)
-
 
 def relative_depth(answer: Answer) -> Image:
     """32FC1, the network's own values: unitless, up to scale and shift."""
@@ -60,7 +58,6 @@ def target_points(answer: Answer) -> Optional[PointCloud2]:
 
 def targets_3d(answer: Answer) -> FocusTarget3DArray:
     result, scale = answer.result, answer.scale
-    placed = answer.points or (None,) * len(result.targets)
     return FocusTarget3DArray(
         header=answer.placed_header,
         space=result.space.value,
@@ -72,8 +69,10 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
         scale_inliers=scale.inliers if scale else math.nan,
         scale_age=scale.age if scale else math.nan,
         targets=[
-            _target_3d(answer, label, target, presence, points)
-            for label, (target, presence, points) in enumerate(zip(result.targets, answer.presences, placed), start=1)
+            _target_3d(answer, label, target, presence, span)
+            for label, (target, presence, span) in enumerate(
+                zip(result.targets, answer.presences, answer.spans), start=1
+            )
         ],
     )
 
@@ -84,7 +83,7 @@ def debug_image(answer: Answer) -> Image:
 
 
 def _target_3d(
-    answer: Answer, label: int, target: TargetResult, presence: Presence, points: Optional[np.ndarray]
+    answer: Answer, label: int, target: TargetResult, presence: Presence, span: Optional[np.ndarray]
 ) -> FocusTarget3D:
     msg = FocusTarget3D(
         id=target.target.id,
@@ -99,9 +98,9 @@ def _target_3d(
         centroid=Point(x=math.nan, y=math.nan, z=math.nan),
         extent=Vector3(x=math.nan, y=math.nan, z=math.nan),
     )
-    if points is not None and len(points):
-        low, high = np.quantile(points, EXTENT_QUANTILES, axis=0)
-        msg.centroid.x, msg.centroid.y, msg.centroid.z = np.median(points, axis=0).tolist()
+    if span is not None:
+        low, median, high = span
+        msg.centroid.x, msg.centroid.y, msg.centroid.z = median.tolist()
         msg.extent.x, msg.extent.y, msg.extent.z = (high - low).tolist()
     return msg
 
