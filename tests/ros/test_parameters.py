@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +21,8 @@ from rclpy.parameter import Parameter
 from focusdepth_ros.parameter_store import ParameterStore, ros_name
 from focusdepth_ros.parameters import Parameters
 
-CONFIG = Path(__file__).parents[2] / "config" / "focus.yaml"
+ROOT = Path(__file__).parents[2]
+CONFIG, SOURCES = ROOT / "config" / "focus.yaml", ROOT / "focusdepth_ros"
 NAMES = {ros_name(spec): spec for spec in fields(Parameters)}
 
 
@@ -47,6 +49,12 @@ def test_every_parameter_is_described(node: Node, name: str) -> None:
     descriptor = node.describe_parameter(name)
     assert len(descriptor.description) > 20 and descriptor.description.endswith(".")
     assert node.get_parameter(name).value == NAMES[name].default
+
+
+@pytest.mark.parametrize("field", [spec.name for spec in NAMES.values()])
+def test_every_parameter_is_read(field: str) -> None:
+    sources = [path.read_text() for path in SOURCES.rglob("*.py")]
+    assert any(re.search(rf"(parameters|_parameters\(\))\.{field}\b", source) for source in sources)
 
 
 @pytest.mark.parametrize("name", [name for name, spec in NAMES.items() if spec.metadata["limits"]])
