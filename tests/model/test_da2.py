@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import DepthAnythingForDepthEstimation
 
 import focusdepth_core
+from focusdepth_core.config import parse
 from focusdepth_core.model.geometry.da2 import BASE, LARGE, SMALL, DepthAnythingV2, DepthAnythingV2Config
 
 TINY = DepthAnythingV2Config(
@@ -126,8 +127,8 @@ def test_a_net_of_another_kind_is_refused(published, change, message):
 
 def test_the_shipped_nano_weights_still_fit():
     config = json.loads((NANO / "config.json").read_text())["architecture"]["geometry"]
-    net = DepthAnythingV2(DepthAnythingV2Config(**{k: tuple(v) if k == "neck" else v for k, v in config.items()}))
-    state = load_file(NANO / "focus.safetensors")
+    net = DepthAnythingV2(parse(DepthAnythingV2Config, config, "nano-sim"))
+    state = load_file(NANO / "model.safetensors")
     net.load_state_dict({k.removeprefix("geometry."): v for k, v in state.items() if k.startswith("geometry.")})
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from focusdepth_core.model.geometry.base import PATCH, GeometryBranch, check_input_size, check_sizes, licence_of
-from focusdepth_core.model.geometry.positions import Rotary, image_positions, rotations
+from focusdepth_core.model.geometry.positions import ImagePositions, Rotary, Rotations
 from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.weights import CONFIG, WEIGHTS, fetch, load_strict, read_json, read_safetensors
 from focusdepth_core.perception.result import Space
@@ -112,8 +112,17 @@ class DepthAnything3(GeometryBranch):
         self.net = nn.ModuleDict(
             {"backbone": nn.ModuleDict({"pretrained": backbone}), "head": _head(package, self.architecture)}
         )
+        if self.architecture.multi_view:
+            self._add_positions(config.grid)
         self.token_channels = self.architecture.hidden * (2 if self.architecture.multi_view else 1)
         self.pyramid_channels = self.architecture.features
+
+    def _add_positions(self, grid: Grid) -> None:
+        """The multi-view nets tell their attention and their head where in the image things are."""
+        sizes = self.architecture
+        self.rotations = Rotations(grid, sizes.hidden // sizes.heads)
+        maps = [(channels, 1) for channels in sizes.channels] + [(sizes.features // 2, PATCH)]
+        self.positions = nn.ModuleList(ImagePositions(channels, cells, grid) for channels, cells in maps)
 
     @property
     def encoder(self) -> nn.Module:
@@ -136,7 +145,7 @@ class DepthAnything3(GeometryBranch):
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
         sizes, net = self.architecture, self.net["backbone"]["pretrained"]
         grid = (image.shape[2] // PATCH, image.shape[3] // PATCH)
-        within, across = rotations(grid, sizes.hidden // sizes.heads, image.device)
+        within, across = self.rotations(grid) if sizes.multi_view else (None, None)
         x = local = net.prepare_tokens_with_masks(image[:, None])[:, 0]  # B,1+N,C
         levels = []
         for i, block in enumerate(net.blocks):
@@ -156,7 +165,8 @@ class DepthAnything3(GeometryBranch):
             x = head.norm(t).transpose(1, 2).unflatten(2, grid)
             # The package's two heads differ in memory layout, which decides how a convolution rounds.
             x = head.projects[i](x if self.architecture.multi_view else x.contiguous())
-            x = head.resize_layers[i](self._placed(x, grid))
+            x = self.positions[i](x, grid) if self.architecture.multi_view else x
+            x = head.resize_layers[i](x)
             levels.append(head.scratch.get_submodule(f"layer{i + 1}_rn")(x))
         return levels
 
@@ -170,13 +180,8 @@ class DepthAnything3(GeometryBranch):
     def predict(self, fused: torch.Tensor, grid: Grid) -> torch.Tensor:
         chain, size = self.net["head"].scratch, (PATCH * grid[0], PATCH * grid[1])
         x = F.interpolate(chain.output_conv1(fused), size, mode="bilinear", align_corners=True)
-        return chain.output_conv2(self._placed(x, grid))[:, 0].exp()  # the second channel is the confidence
-
-    def _placed(self, x: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """The head of the multi-view nets adds to its maps where in the image they are."""
-        if not self.architecture.multi_view:
-            return x
-        return x + image_positions(x.shape[1], (x.shape[2], x.shape[3]), grid[1] / grid[0], x.device)
+        x = self.positions[-1](x, grid) if self.architecture.multi_view else x
+        return chain.output_conv2(x)[:, 0].exp()  # a second channel is the confidence
 
 
 def _package() -> SimpleNamespace:
