@@ -231,9 +231,9 @@ def _head(package: Any, sizes: Architecture) -> nn.Module:
 def _check_config(sizes: Architecture, path: Path) -> None:
     """Raises ``ValueError`` if the published net is another one. Only its name tells mono from metric."""
     values = read_json(path)
+    check_sizes({"model_name": (sizes.name, values.get("model_name"))}, path)
     net, head = (values.get("config", {}).get(part, {}) for part in ("net", "head"))
     differences = {
-        "model_name": (sizes.name, values.get("model_name")),
         "net.out_layers": (list(sizes.taps), net.get("out_layers")),
         "net.alt_start": (sizes.start, net.get("alt_start")),
         "net.rope_start": (sizes.start, net.get("rope_start")),
