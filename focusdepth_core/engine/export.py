@@ -45,7 +45,6 @@ ONNX = ("focus", "vision", "prompt", "geometry", "plain")
 WRITTEN = (CONFIG, WEIGHTS, PLAIN, TEXTS, *(f"{name}.onnx" for name in ONNX))
 KEPT = ("README.md", "LICENSE")  # a model card that is already there
 PER_TARGET = ("boxes", "has_box", "text", "text_mask", "maps", "mask_logits")
-PROMPT_STATISTICS = {"mean": [0.5] * 3, "std": [0.5] * 3}  # SAM3's
 
 
 def export(
@@ -83,7 +82,7 @@ def export(
         if baseline is not focus:
             save_file({k: v.half() for k, v in baseline.geometry.state_dict().items()}, part / PLAIN)
         files = {key: f"{key}.onnx" for key in artefacts} | ({"texts": TEXTS} if takes_text else {})
-        _add(part / CONFIG, {"files": files, **_prompt_input(focus)})
+        _add(part / CONFIG, {"files": files})
         parity = differences(focus, baseline.geometry, part)
         _add(part / CONFIG, {"export": {"opset": opset, "max_difference_from_torch": parity}})
     return parity
@@ -139,10 +138,6 @@ def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
         ),
         "geometry": Artefact(Geometry(focus), {**image, **boxes, "maps": tuple(maps)}, ("depth",), per_target),
     } | last
-
-
-def _prompt_input(model: FocusDepth) -> dict[str, Any]:
-    return {"prompt_input": {"side": model.prompt.side, **PROMPT_STATISTICS}} if model.prompt.side else {}
 
 
 def _halve(path: Path) -> None:

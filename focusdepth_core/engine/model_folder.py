@@ -76,7 +76,8 @@ class ModelFolder:
     target. Both are None in a folder that was trained and not exported; torch alone can run that.
 
     Both have the same ``space``, but each its own scale and shift. ``prompts``: what of a target the model takes, "box"
-    and perhaps "text"; ``texts``: the features of the texts that it knows.
+    and perhaps "text"; ``texts``: the features of the texts that it knows. ``focal_px``: of a metric model whose output
+    is metres at that focal length of its input and grows with it; None: it is metres at any.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class ModelFolder:
     plain: Optional[Path] = None
     texts: Optional[Path] = None
     prompt_input: Optional[PromptInput] = None
+    focal_px: Optional[float] = None
 
     @classmethod
     def read(cls, path: Union[str, Path]) -> ModelFolder:
@@ -118,6 +120,7 @@ class ModelFolder:
             prompts=prompts,
             input=_input(_value(config, "input", dict)),
             prompt_input=_prompt_input(config),
+            focal_px=_focal(config),
             **(_files(folder, config, "text" in prompts) if "files" in config else {}),
         )
 
@@ -157,6 +160,15 @@ def _prompt_input(config: Any) -> Optional[PromptInput]:
     return PromptInput(
         _value(values, "side", int, prefix), _triple(values, "mean", prefix), _triple(values, "std", prefix)
     )
+
+
+def _focal(config: Any) -> Optional[float]:
+    if "focal_px" not in config:
+        return None
+    value = _value(config, "focal_px", float)
+    if not (math.isfinite(value) and value > 0):
+        raise ModelFolderError(f"focal_px = {value}; a focal length is finite and above 0")
+    return float(value)
 
 
 def _triple(config: Any, key: str, prefix: str) -> Triple:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from focusdepth_core.engine.model_folder import InputSpec
+from focusdepth_core.engine.model_folder import InputSpec, PromptInput
 from focusdepth_core.fde_bench.manifest import Row
 from focusdepth_core.fde_bench.rules import tight_box
 from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.network_inputs import stretched
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as all Depth Anything models use
 STD = (0.229, 0.224, 0.225)
-PROMPT_MEAN = PROMPT_STD = 0.5  # SAM3's
+PROMPT_MEAN = PROMPT_STD = (0.5, 0.5, 0.5)  # SAM3's
 KEPT = 0.5  # share of the target's pixels that a crop shows
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # words that a flip would make wrong
 
@@ -31,6 +32,10 @@ class CanvasSpec:
     @property
     def input(self) -> InputSpec:
         return InputSpec(self.width, self.height, MEAN, STD)
+
+    @property
+    def prompt_input(self) -> PromptInput:
+        return PromptInput(self.prompt_side, PROMPT_MEAN, PROMPT_STD)
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def sample(row: Row, canvas: CanvasSpec, augment: Augment, rng: np.random.Genera
         raise OSError(f"the target of {row.id} vanishes at {letterbox.width} x {letterbox.height} pixels")
     return Sample(
         image=letterbox.image(image)[0],
-        prompt_image=_prompt_image(image, letterbox, canvas.prompt_side) if canvas.prompt_side else None,
+        prompt_image=stretched(image, letterbox, canvas.prompt_input)[0] if canvas.prompt_side else None,
         depth=_on_canvas(depth, letterbox),
         mask=small.astype(np.float32),
         box=letterbox.boxes_to_input(box[None]).astype(np.float32),
@@ -114,21 +119,6 @@ def _on_canvas(truth: np.ndarray, letterbox: Letterbox) -> np.ndarray:
     size = (letterbox.width, letterbox.height)
     # EXACT takes the pixel under the centre; INTER_NEAREST would shift the truth by up to half an input pixel.
     out[: size[1], : size[0]] = cv2.resize(truth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return out
-
-
-def _prompt_image(image: np.ndarray, letterbox: Letterbox, side: int) -> np.ndarray:
-    """The canvas stretched to a square, but resized from the crop itself, which may have more detail."""
-    spec = letterbox.spec
-    width, height = round(side * letterbox.width / spec.width), round(side * letterbox.height / spec.height)
-    method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
-    small = cv2.resize(image, (width, height), interpolation=method)
-    out = np.empty((3, side, side), np.float32)
-    for channel, mean in enumerate(MEAN):
-        out[channel] = (mean - PROMPT_MEAN) / PROMPT_STD  # what the canvas pads with
-        inside = out[channel, :height, :width]
-        np.multiply(small[..., channel], np.float32(1 / (255 * PROMPT_STD)), out=inside)
-        inside -= np.float32(PROMPT_MEAN / PROMPT_STD)
     return out
 
 

@@ -5,9 +5,11 @@ So a stopped run goes on bit for bit, and any number of workers or machines sees
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing.context import BaseContext
 
 import cv2
 import numpy as np
@@ -144,9 +146,17 @@ def loader(dataset: FocusDataset, batch: int, positions: range, workers: int) ->
         sampler=positions,
         num_workers=workers,
         collate_fn=collate,
+        multiprocessing_context=_fresh_processes() if workers else None,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread,
     )
+
+
+def _fresh_processes() -> BaseContext:
+    """Not forks of this process: OpenCV hangs in those once it has used its threads here."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _one_thread(_: int) -> None:

@@ -16,18 +16,19 @@ from torch import nn
 
 from focusdepth_core.config import parse
 from focusdepth_core.engine.model_folder import SCHEMA
+from focusdepth_core.fde_bench.augment import MEAN, PROMPT_MEAN, PROMPT_STD, STD
 from focusdepth_core.model import weights
 
 if TYPE_CHECKING:
     from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, which all Depth Anything models use
 
 
 def model_config(model: FocusDepth, name: str) -> dict[str, Any]:
     """What ``config.json`` says."""
     config = model.config
     size = {"width": config.geometry.width, "height": config.geometry.height}
+    own_input = {"side": model.prompt.side, "mean": list(PROMPT_MEAN), "std": list(PROMPT_STD)}
+    focal_px = model.geometry.focal_px
     return {
         "schema": SCHEMA,
         "name": name,
@@ -35,6 +36,8 @@ def model_config(model: FocusDepth, name: str) -> dict[str, Any]:
         "space": model.geometry.space.value,
         "prompts": sorted(model.prompt.takes),
         "input": size | {"mean": list(MEAN), "std": list(STD)},
+        **({"prompt_input": own_input} if model.prompt.side else {}),
+        **({} if focal_px is None else {"focal_px": focal_px}),
         "architecture": asdict(config),
     }
 

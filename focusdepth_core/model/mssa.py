@@ -75,16 +75,16 @@ class MSSAScale(nn.Module):
         route, hidden, gate = self._routed(x)
         hidden = F.gelu(hidden).unflatten(-1, (self.experts, -1)) * route.softmax(-1)[..., None]
         residual = self.expert_out(hidden.flatten(-2))
-        if self.gate is not None:
+        if gate is not None:
             residual = torch.sigmoid(gate) * residual
         return geometry + residual.transpose(1, 2).unflatten(2, geometry.shape[2:])
 
-    def _routed(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _routed(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Router, first layers of the experts and gate as one matrix product."""
         layers = [layer for layer in (self.router, self.expert_in, self.gate) if layer is not None]
         weight, bias = torch.cat([m.weight for m in layers]), torch.cat([m.bias for m in layers])
-        sizes = (self.router.out_features, self.expert_in.out_features)
-        return F.linear(x, weight, bias).tensor_split((sizes[0], sum(sizes)), -1)
+        route, hidden, *gate = F.linear(x, weight, bias).split([m.out_features for m in layers], -1)
+        return route, hidden, gate[0] if gate else None
 
 
 class MSSA(nn.Module):

@@ -57,10 +57,10 @@ class Pipeline:
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.
 
-        ``depth_hint``: H,W metres at the frame's size, 0 or NaN where nothing was measured; without it, or when the fit
-        to it is refused, the result of a relative model has no scale. ``timings_ms`` has preprocess, inference,
-        postprocess and scale. Raises ``ValueError`` for a text that the model does not take or does not
-        know, a box outside the frame or a hint of another size.
+        ``depth_hint``: H,W metres at the frame's size, 0 or NaN where nothing was measured. A relative model's scale is
+        fitted to the hints of this frame and those before it, by their stamps, and has the age of the newest; without
+        any it is None. ``timings_ms`` has preprocess, inference, postprocess and scale. Raises ``ValueError`` for a
+        text that the model does not take or does not know, a box outside the frame or a hint of another size.
         """
         start = time.perf_counter()
         self._check(frame, targets, depth_hint)
@@ -71,14 +71,14 @@ class Pipeline:
         depth, logits = self._infer(inputs)
         inferred = time.perf_counter()
         frame_logits = [letterbox.to_frame(logit) for logit in logits]
-        raw = split_upsample(depth, logits, frame_logits, letterbox)
+        raw, space = self._in_space(split_upsample(depth, logits, frame_logits, letterbox), frame, letterbox)
         results = tuple(_target_result(t, logit, raw) for t, logit in zip(targets, frame_logits))
         postprocessed = time.perf_counter()
-        scale = self._fit_scale(raw, depth_hint, results)
+        scale = self._fit_scale(raw, space, depth_hint, results, frame.stamp)
         times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
         stages = ("preprocess", "inference", "postprocess", "scale")
         timings_ms = {name: 1e3 * (b - a) for name, a, b in zip(stages, times, times[1:])}
-        return FocusResult(frame, raw, self.model.space, results, scale, timings_ms)
+        return FocusResult(frame, raw, space, results, scale, timings_ms)
 
     def _check(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray]) -> None:
         check_targets(self.model, targets)
@@ -98,13 +98,27 @@ class Pipeline:
         depth = _output(outputs, "depth", (1, height, width))
         return depth[0], _output(outputs, "mask_logits", (len(inputs["boxes"]), None, None))
 
+    def _in_space(self, raw: np.ndarray, frame: Frame, letterbox: Letterbox) -> tuple[np.ndarray, Space]:
+        """A metric model that needs the focal length gives depth up to scale where that is unknown."""
+        if self.model.focal_px is None:
+            return raw, self.model.space
+        if frame.intrinsics is None:
+            return raw, Space.AFFINE_DEPTH
+        focal_px = frame.intrinsics.fx * letterbox.width / frame.width
+        return raw * np.float32(focal_px / self.model.focal_px), Space.METRIC
+
     def _fit_scale(
-        self, raw: np.ndarray, depth_hint: Optional[np.ndarray], results: Sequence[TargetResult]
+        self,
+        raw: np.ndarray,
+        space: Space,
+        depth_hint: Optional[np.ndarray],
+        results: Sequence[TargetResult],
+        stamp: float,
     ) -> Optional[Scale]:
-        if depth_hint is None or self.model.space is Space.METRIC:
+        if space is Space.METRIC:
             return None
         fitter = self._focus_scale if results else self._plain_scale
-        return fitter.fit(raw, depth_hint, self.model.space, [result.mask for result in results])
+        return fitter.fit(raw, depth_hint, space, [result.mask for result in results], stamp)
 
 
 def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.model_folder import InputSpec, ModelFolder, PromptInput
 from focusdepth_core.engine.text_cache import TextCache, write
-from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.frame import Frame, Intrinsics
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import stretched
 from focusdepth_core.perception.pipeline import Pipeline
@@ -172,6 +172,16 @@ def test_depth_hint_gives_metres() -> None:
     np.testing.assert_allclose(result.depth_m()[:15], truth[:15], rtol=1e-3)
 
 
+def test_without_a_hint_the_scale_of_the_last_frame_holds() -> None:
+    running, view = pipeline(), frame().image
+    relative = running.process(frame(), []).relative_depth
+    fitted = running.process(Frame(view, 1.0), [], (1 / (0.3 * relative + 1.5)).astype(np.float32)).scale
+    held = running.process(Frame(view, 1.25), []).scale
+    assert fitted is not None and held is not None
+    assert (held.scale, held.shift, held.age) == (fitted.scale, fitted.shift, 0.25)
+    assert running.process(Frame(view, 0.5), []).scale is None
+
+
 def test_depth_hint_at_the_edge_of_a_target_is_not_used() -> None:
     hint = np.zeros((84, 112), np.float32)
     hint[48:52, 22:58] = np.linspace(2, 1, 4)[:, None]  # along the lower edge of the box
@@ -225,3 +235,19 @@ def test_opened_from_a_folder_it_answers_as_the_same_network_in_numpy(tmp_path: 
         np.testing.assert_allclose(result.relative_depth, expected.relative_depth, atol=1e-5)
         for got, want in zip(result.targets, expected.targets):
             np.testing.assert_array_equal(got.mask, want.mask)
+
+
+@pytest.mark.parametrize("fx", [60.0, 240.0])
+def test_a_metric_model_s_metres_grow_with_the_focal_length(fx: float) -> None:
+    metric = Pipeline(replace(model(Space.METRIC), focal_px=300.0), BoxEngine(), BoxEngine())
+    seen, view = Intrinsics(fx, fx, 56, 42, 112, 84), frame().image
+    result = metric.process(Frame(view, intrinsics=seen), [])
+    raw = pipeline().process(frame(), []).relative_depth
+    assert result.space is Space.METRIC and result.scale is None
+    np.testing.assert_allclose(result.depth_m(), raw * (fx / 2) / 300, rtol=1e-5)  # the input is half as wide
+
+
+def test_without_a_focal_length_a_metric_model_gives_no_metres() -> None:
+    metric = Pipeline(replace(model(Space.METRIC), focal_px=300.0), BoxEngine(), BoxEngine())
+    result = metric.process(frame(), [])
+    assert result.space is Space.AFFINE_DEPTH and result.depth_m() is None

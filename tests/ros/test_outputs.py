@@ -187,6 +187,21 @@ def test_no_metres_without_scale_or_camera(make_rig: Any, lacking: str) -> None:
     rig.spin_until(lambda: lacking in rig.value("metric"), "the reason")
 
 
+def test_the_scale_of_a_hint_is_used_until_it_is_out_of_date(make_rig: Any) -> None:
+    rig = make_rig(pair_wait=0.5, scale__max_age=2.0)
+    rig.start("depth/image_rect", "targets_3d", "debug_image")
+    send_frame(rig, 1)
+    for seconds, age in ((1, 0), (3, 2), (4, None)):
+        if seconds > 1:
+            rig.send("image", image(seconds))
+        told = rig.answer(seconds, "targets_3d")
+        assert told.has_scale == (age is not None)
+        assert told.scale_age == age or not told.has_scale
+        rig.answer(seconds, "debug_image")
+    assert [msg.header.stamp.sec for msg in rig.received["depth/image_rect"]] == [1, 3]
+    rig.spin_until(lambda: "older than scale.max_age = 2 s" in rig.said(), "the reason")
+
+
 def test_a_second_image_size_in_mid_stream(paired: Rig) -> None:
     for seconds, (width, height) in enumerate([(112, 84), (160, 90), (112, 84)], start=1):
         send_frame(paired, seconds, width=width, height=height)
