@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from focusdepth_core.fde_bench.packed import open_packed
 from focusdepth_core.sim import generate as module
 from focusdepth_core.sim.camera import MovingCamera
 from focusdepth_core.sim.render import Renderer
@@ -52,32 +51,6 @@ def test_generation_resumes_and_repairs(tmp_path, monkeypatch):
     assert module.generate(tmp_path, "val", 4, 1, SIZE) == 4
     assert (kept / "scene.json").stat().st_mtime_ns == before
     assert (lost / "scene.json").exists() and len(list(lost.iterdir())) == 7
-    packed = open_packed(tmp_path / "val")
-    assert packed.image.shape == (4, SIZE.height, SIZE.width, 3) and packed.ids.max() > 0
-    for ids, targets in zip(packed.ids, packed.targets):
-        assert set(targets) <= set(np.unique(ids))
-
-
-def test_a_pack_follows_its_split(renderer, tmp_path):
-    module.write_scene(900010, renderer, tmp_path / "val", 2)
-    assert len(open_packed(tmp_path / "val")) == 2
-    module.write_scene(900011, renderer, tmp_path / "val", 2)
-    assert len(open_packed(tmp_path / "val")) == 4
-
-
-def test_a_damaged_image_is_named_and_costs_no_finished_pack(renderer, tmp_path):
-    module.write_scene(900010, renderer, tmp_path / "val", 2)
-    open_packed(tmp_path / "val")
-    module.write_scene(900011, renderer, tmp_path / "val", 2)
-    (tmp_path / "val" / "900011" / "001_depth.png").write_bytes(b"\x89PNG cut short")
-    with pytest.raises(OSError, match=r"900011/001_depth\.png is missing or damaged"):
-        open_packed(tmp_path / "val")
-    assert (tmp_path / "val_packed" / "about.json").exists()
-
-
-def test_packing_an_empty_folder_says_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no scene in .*sim\.generate"):
-        open_packed(tmp_path / "val")
 
 
 def test_moving_camera_moves_smoothly_and_offers_targets():

@@ -1,0 +1,142 @@
+"""A whole training run: the plan, its stages one after the other, and the model folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.table import Table
+
+from focusdepth_core.training import checkpoint
+from focusdepth_core.training.cache import check_room
+from focusdepth_core.training.checkpoint import Progress
+from focusdepth_core.training.checks import check, check_prompts
+from focusdepth_core.training.data import simulate
+from focusdepth_core.training.estimate import estimate, print_table
+from focusdepth_core.training.recipe import TrainConfig
+from focusdepth_core.training.stage import StageRun
+from focusdepth_core.training.weights import finished_model, new_model
+
+RECIPE = "recipe.json"
+FREE = {"out", "data.workers", "accumulate", "threads", "device", "export"}  # may change between starts of a run
+PRECISIONS = {"float32": "no", "bfloat16": "bf16"}
+
+
+def train(config: TrainConfig) -> None:
+    """Raises ``ValueError`` for a recipe or a file that cannot be used, ``OSError`` for weights that cannot be had,
+    ``FloatingPointError`` for a loss that is no longer a number."""
+    check(config)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=PRECISIONS[config.precision])
+    _check_split(config, accelerator.num_processes)
+    _check_same(config)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        config.out.mkdir(parents=True, exist_ok=True)
+        _write(config.out / RECIPE, json.dumps(asdict(config), indent=1, default=str))
+        simulate(config.data.simulate, config.data.workers)
+    accelerator.wait_for_everyone()
+    if not all(_progress(config, stage.name).step == stage.steps for stage in config.stages):
+        _plan(config, accelerator)
+        for stage in config.stages:
+            if _progress(config, stage.name).step < stage.steps:
+                StageRun(config, stage, accelerator).run()
+                accelerator.free_memory()
+    if accelerator.is_main_process:
+        _finish(config)
+    accelerator.end_training()
+
+
+def _check_split(config: TrainConfig, processes: int) -> None:
+    if config.batch % (processes * config.accumulate):
+        raise ValueError(
+            f"batch = {config.batch} does not divide into {processes} processes with accumulate = {config.accumulate} "
+            f"passes each; use a multiple of {processes * config.accumulate}"
+        )
+
+
+def _check_same(config: TrainConfig) -> None:
+    """Raises ``ValueError`` if the run in ``out`` has another recipe."""
+    path = config.out / RECIPE
+    if not path.exists():
+        return
+    try:
+        before = dict(_flat(json.loads(path.read_text())))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); give another --out") from None
+    now = dict(_flat(json.loads(json.dumps(asdict(config), default=str))))
+    changes = [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name) and name not in FREE
+    ]
+    if changes:
+        raise ValueError(f"{config.out} holds a run with another recipe: {'; '.join(changes)}; give another --out")
+
+
+def _flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    if not items:
+        yield name, values
+    for key, value in items:
+        yield from _flat(value, f"{name}.{key}" if name else str(key))
+
+
+def _plan(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Refuse what only the built model can tell, and say what the run will need."""
+    model = new_model(config, config.stages[0]).to(accelerator.device)
+    check_prompts(config, model.prompt)
+    console = Console()
+    room = check_room(config, model) if config.cache else None
+    estimates = {stage.name: estimate(model, config, stage, accelerator) for stage in config.stages}
+    if accelerator.is_main_process:
+        print_table(estimates, config)
+        if room:
+            console.print(room)
+
+
+def _progress(config: TrainConfig, stage: str) -> Progress:
+    path = checkpoint.folder(config.out, stage) / checkpoint.LAST
+    return checkpoint.progress_of(path) if path.exists() else Progress()
+
+
+def _finish(config: TrainConfig) -> None:
+    """Model folders of the best weights, and what to do with them."""
+    table = Table("stage", "best AbsRel on the validation samples", "after step", title=str(config.out))
+    for stage in config.stages:
+        done = _progress(config, stage.name)
+        where = "whole image" if stage.learns == "geometry" else "foreground"
+        table.add_row(stage.name, f"{done.best_score:.4f} ({where})", f"{done.best_step} of {stage.steps}")
+    console = Console()
+    console.print(table)
+    folders = {"focus": config.focus, "baseline": config.baseline}
+    for name, stage in folders.items():
+        if stage:
+            finished_model(config, stage).save_pretrained(config.out / name, config.out.name)
+            console.print(f"{config.out / name}: the best weights of {stage}")
+    if config.export:
+        _export(config)
+    elif config.focus:
+        plain = f" --plain {config.out / 'baseline'}" if config.baseline else ""
+        command = f"python -m focusdepth_core.engine export {config.out / 'focus'} MODEL{plain}"
+        console.print(f"For the running side: {command}", soft_wrap=True)
+
+
+def _export(config: TrainConfig) -> None:
+    from focusdepth_core.engine.export import export  # needs onnx
+
+    export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name)
+    print(f"{config.out / 'model'}: ready to run, for example ./run demo --model {config.out / 'model'}")
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)

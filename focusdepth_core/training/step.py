@@ -1,0 +1,70 @@
+"""The loss of one batch, as a module: what several processes share the gradients of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from focusdepth_core.fde_bench.dataset import Batch
+from focusdepth_core.losses import LossWeights, depth_loss, mask_loss
+from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusOutput
+from focusdepth_core.training.prompts import build_prompt
+from focusdepth_core.training.recipe import Stage
+
+PARTS = ("loss", "depth", "mask", "auxiliary")
+
+Kept = Features | list[torch.Tensor] | None  # of a cache: all features, the encoder's tokens, or nothing
+
+
+class PlainStep(nn.Module):
+    """The geometry branch alone, on the whole image."""
+
+    def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
+        """``PARTS`` of the loss, in their order."""
+        geometry = self.model.geometry
+        depth = depth_loss(geometry(batch.image), batch.depth, geometry.space, None, self.weights, batch.focal)
+        return torch.stack([depth, depth.detach(), *torch.zeros(2, device=depth.device)])
+
+
+class FocusStep(nn.Module):
+    """FocusDepth, with the region loss."""
+
+    def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
+        """``PARTS`` of the loss, in their order."""
+        out = predict(self.model, batch, kinds, kept)
+        weights, space = self.weights, self.model.geometry.space
+        parts = [depth_loss(out.depth[:, 0], batch.depth, space, batch.mask, weights, batch.focal)]
+        for logits, weight in ((out.mask_logits, weights.mask), (out.auxiliary, weights.auxiliary)):
+            learns = logits is not None and _learns(self.model, logits is out.auxiliary)
+            parts.append(weight * mask_loss(logits[:, 0], batch.mask) if learns else parts[0].new_zeros(()))
+        return torch.stack([sum(parts), *(part.detach() for part in parts)])
+
+
+def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> PlainStep | FocusStep:
+    return PlainStep(model, weights) if stage.learns == "geometry" else FocusStep(model, weights)
+
+
+def predict(model: FocusDepth, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> FocusOutput:
+    """FocusDepth on a batch; ``kinds``: how each sample is prompted."""
+    prompt = build_prompt(model.prompt, batch, kinds)
+    if kept is None:
+        return model(batch.image, prompt, batch.prompt_image)
+    if not isinstance(kept, Features):
+        kept = model.features(batch.image, kept, prompt, batch.prompt_image)
+    return model.decode(kept, prompt)
+
+
+def _learns(model: FocusDepth, auxiliary: bool) -> bool:
+    """A branch that stays as it is would only push others towards its whims."""
+    branch = model.auxiliary if auxiliary else model.prompt
+    return any(p.requires_grad for p in branch.parameters())

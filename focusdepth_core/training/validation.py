@@ -1,0 +1,110 @@
+"""The score of a stage, in the evaluation's terms: AbsRel after one global alignment, on samples that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from focusdepth_core.fde_bench.dataset import Batch
+from focusdepth_core.fde_bench.metrics import evaluate_pair
+from focusdepth_core.losses import metres
+from focusdepth_core.model.focusdepth import FocusDepth
+from focusdepth_core.perception.result import Space
+from focusdepth_core.training.data import validation_batches
+from focusdepth_core.training.recipe import Stage, TrainConfig
+from focusdepth_core.training.step import predict
+
+REGIONS = ("foreground", "band", "global")
+SHOWN = 4  # samples that become pictures
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sample for the eye: ``image`` 3,h,w normalised; ``depth_m``, ``raw``, ``mask`` and ``probability`` h,w.
+
+    ``probability``: of the mask that the prompt branch predicts, on its own grid; None without a prompt.
+    """
+
+    image: np.ndarray
+    depth_m: np.ndarray
+    raw: np.ndarray
+    mask: np.ndarray
+    probability: np.ndarray | None
+
+
+@torch.no_grad()
+def validate(
+    model: FocusDepth, config: TrainConfig, stage: Stage, accelerator: Accelerator
+) -> tuple[dict[str, float], list[Shown]]:
+    """Mean AbsRel of each region over the validation samples, at the network's input size; and samples to look at.
+
+    Raises ``ValueError`` if no sample has enough truth to be judged.
+    """
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    model.eval()
+    errors, shown = [], []
+    for batch, kinds in validation_batches(config, stage, model.prompt, rank, processes):
+        batch = batch.to(accelerator.device)
+        with accelerator.autocast():
+            raw, probability = _predicted(model, stage, batch, kinds)
+        errors += _errors(raw, model.geometry.space, batch)
+        shown += _shown(raw, probability, batch) if len(shown) < SHOWN else []
+    model.train()
+    share = -(-config.data.validation_samples // processes)
+    padded = np.full((share, len(REGIONS)), np.nan)
+    padded[: len(errors)] = errors
+    everyone = accelerator.gather(torch.from_numpy(padded).float().to(accelerator.device)).cpu().numpy()
+    return _means(everyone, config), shown[:SHOWN]
+
+
+def score(errors: dict[str, float], stage: Stage) -> float:
+    """Lower is better: on the targets where a stage is about them, else on the whole image."""
+    return errors["global" if stage.learns == "geometry" else "foreground"]
+
+
+def _predicted(
+    model: FocusDepth, stage: Stage, batch: Batch, kinds: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Raw depth (B,h,w; metres of a metric net) and mask probability."""
+    if stage.learns == "geometry":
+        raw, probability = model.geometry(batch.image).float(), None
+    else:
+        out = predict(model, batch, kinds)
+        raw, probability = out.depth[:, 0].float(), torch.sigmoid(out.mask_logits[:, 0].float())
+    return (metres(raw, batch.focal) if model.geometry.space is Space.METRIC else raw), probability
+
+
+def _errors(raw: torch.Tensor, space: Space, batch: Batch) -> list[list[float]]:
+    """AbsRel of each sample in each region; NaN where it has too little truth, or a metric net no focal length."""
+    found = []
+    arrays = [x.cpu().numpy() for x in (raw, batch.depth, batch.mask, batch.focal)]
+    for z, depth, mask, focal in zip(*arrays):
+        try:
+            if space is Space.METRIC and not focal > 0:
+                raise ValueError("without a focal length there are no metres")
+            regions = evaluate_pair(z, space, depth, mask > 0).regions
+            found.append([regions[name].absrel for name in REGIONS])
+        except ValueError:
+            found.append([np.nan] * len(REGIONS))
+    return found
+
+
+def _means(errors: np.ndarray, config: TrainConfig) -> dict[str, float]:
+    judged = np.isfinite(errors)
+    if not judged.any(0).all():
+        missing = REGIONS[int(np.argmin(judged.any(0)))]
+        raise ValueError(
+            f"data.validation: none of {config.data.validation_samples} samples has enough truth in its {missing} to "
+            f"be judged; use more of them or another manifest"
+        )
+    return dict(zip(REGIONS, np.nanmean(errors, 0).tolist()))
+
+
+def _shown(raw: torch.Tensor, probability: torch.Tensor | None, batch: Batch) -> list[Shown]:
+    arrays = [x.cpu().numpy() for x in (batch.image, batch.depth, raw, batch.mask)]
+    masks = [None] * len(raw) if probability is None else probability.cpu().numpy()
+    return [Shown(*one, mask) for *one, mask in zip(*arrays, masks)]
