@@ -36,13 +36,23 @@ from focusdepth_core.perception.pipeline import Pipeline
 
 
 def evaluate(
-    pipeline: Pipeline, manifests: Sequence[Manifest], mode: str = "box", limit: int = 0, robustness: bool = False
+    pipeline: Pipeline,
+    manifests: Sequence[Manifest],
+    mode: str = "box",
+    limit: int = 0,
+    robustness: bool = False,
+    left_out: list[str] | None = None,
 ) -> Pairs:
-    """Every pair of the manifests; ``mode`` and ``limit`` as on the command line."""
+    """Every pair of the manifests; ``mode`` and ``limit`` as on the command line; why images are ``left_out`` is added
+    there. Raises ``ValueError`` if none is left."""
+    left_out = [] if left_out is None else left_out
     chosen = [(manifest, rows) for manifest in manifests for rows in frames(manifest, limit)]
     images = ([manifest.row(i) for i in rows] for manifest, rows in chosen)
     total = sum(len(rows) for _, rows in chosen)
-    return Pairs.of(list(tqdm(records(pipeline, images, mode, robustness), total=total, unit="pair")))
+    found = list(tqdm(records(pipeline, images, mode, robustness, left_out), total=total, unit="pair"))
+    if not found:
+        raise ValueError(f"no image could be judged: {left_out[0]}")
+    return Pairs.of(found)
 
 
 def result_of(pipeline: Pipeline, pairs: Pairs, how: dict) -> dict:
@@ -78,14 +88,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     manifests = [Manifest.open(path, args.split) for path in args.manifests]
     pipeline = Pipeline.open(args.model, args.backend)
-    pairs = evaluate(pipeline, manifests, args.prompt, args.limit, args.robustness)
-    how = {"prompt": args.prompt, "split": args.split, "limit": args.limit or None}
+    left_out: list[str] = []
+    pairs = evaluate(pipeline, manifests, args.prompt, args.limit, args.robustness, left_out)
+    how = {"prompt": args.prompt, "split": args.split, "limit": args.limit or None, "left_out": left_out}
     result = result_of(pipeline, pairs, how)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         pairs.write(pairs_path(args.out))
         write_json(args.out, result)
     print(tables(result, FOCUS, PLAIN))
+    for sentence in left_out:
+        print(f"left out: {sentence}")
     if args.plots:
         plots.write(args.plots, pairs, result, examples(pipeline, manifests, pairs, args.prompt))
     return 0

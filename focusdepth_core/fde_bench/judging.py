@@ -38,6 +38,10 @@ class Answer:
     mask: np.ndarray | None
 
 
+class UnusableImageError(Exception):
+    """An image that cannot be judged; one sentence that names it."""
+
+
 def frames(manifest: Manifest, limit: int = 0) -> list[range]:
     """The rows of each image; with a limit, of images spread evenly that have about that many rows together."""
     images = manifest.table["image"].combine_chunks().indices.to_numpy()
@@ -50,9 +54,17 @@ def frames(manifest: Manifest, limit: int = 0) -> list[range]:
 
 
 def answers(pipeline: Pipeline, rows: Sequence[Row], mode: str, robustness: bool) -> list[Answer]:
-    """To all targets of one image, each asked alone. ``mode``: see ``prompts.MODES``."""
-    frame = Frame(rows[0].read_image(), intrinsics=rows[0].intrinsics)
+    """To all targets of one image, each asked alone. ``mode``: see ``prompts.MODES``.
+
+    Raises ``UnusableImageError``.
+    """
+    try:
+        frame = Frame(rows[0].read_image(), intrinsics=rows[0].intrinsics)
+    except OSError as error:
+        raise UnusableImageError(f"{rows[0].id}: {error}") from None
     plain = pipeline.process(frame, [])
+    if plain.space is not pipeline.model.space:
+        raise UnusableImageError(f"{rows[0].id} has no K, without which a metric model gives no metres")
     found = []
     for row in rows:
         asked = {FOCUS: target(row, mode)} | (disturbed(row, rows, mode) if robustness else {})
@@ -64,16 +76,15 @@ def answers(pipeline: Pipeline, rows: Sequence[Row], mode: str, robustness: bool
 
 
 def judged(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Records of the answers for one image. Raises ``ValueError`` that names an image whose truth is empty."""
+    """Records of the answers for one image. Raises ``UnusableImageError``."""
     row, space = answers[0].row, answers[0].space
     try:
-        truth = Truth(row.read_depth())
-    except ValueError as error:
-        raise ValueError(f"{row.id}: {error}") from None
+        truth, masks = Truth(row.read_depth()), [answer.row.read_mask() for answer in answers]
+    except (OSError, ValueError) as error:  # ValueError: the truth is empty
+        raise UnusableImageError(f"{row.id}: {error}") from None
     plain = Prediction(answers[0].raw[PLAIN], space, truth)
     records = []
-    for answer in answers:
-        mask = answer.row.read_mask()
+    for answer, mask in zip(answers, masks):
         region = Region(mask, truth)
         nets = {n: plain if r is answer.raw[PLAIN] else Prediction(r, space, truth) for n, r in answer.raw.items()}
         metrics = {name: values(region_metrics(p, region), edge_metrics(p, region)) for name, p in nets.items()}
@@ -91,17 +102,31 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)
 
 
-def records(pipeline: Pipeline, images: Iterable[Sequence[Row]], mode: str, robustness: bool) -> Iterator[dict]:
-    """Of every pair, in order. The metrics are worked out in other threads while the network goes on."""
+def records(
+    pipeline: Pipeline, images: Iterable[Sequence[Row]], mode: str, robustness: bool, left_out: list[str]
+) -> Iterator[dict]:
+    """Of every pair, in order; why an image is ``left_out`` is added there. The metrics are worked out in other threads
+    while the network goes on."""
     keep_freed_memory()
     with ThreadPoolExecutor() as pool:
         pending: deque[Future] = deque()
         for rows in images:
-            pending.append(pool.submit(judged, answers(pipeline, rows, mode, robustness)))
+            try:
+                pending.append(pool.submit(judged, answers(pipeline, rows, mode, robustness)))
+            except UnusableImageError as error:
+                left_out.append(str(error))
             if len(pending) > LOOKAHEAD:
-                yield from pending.popleft().result()
+                yield from _finished(pending.popleft(), left_out)
         for future in pending:
-            yield from future.result()
+            yield from _finished(future, left_out)
+
+
+def _finished(future: Future, left_out: list[str]) -> list[dict]:
+    try:
+        return future.result()
+    except UnusableImageError as error:
+        left_out.append(str(error))
+        return []
 
 
 def _iou(found: np.ndarray | None, true: np.ndarray) -> float:

@@ -71,8 +71,12 @@ def _choices(pairs: Pairs) -> dict[str, np.ndarray]:
 
 
 def disturbances(pairs: Pairs, baseline: str) -> dict:
-    """Of each disturbed prompt, against the plain net."""
-    return {net: Summary(pairs).as_json(net, baseline) for net in (*JITTERED, WRONG) if net in pairs.nets}
+    """Of each disturbed prompt, against the plain net, on the pairs with true masks for which there is one: an image
+    with a single target has no wrong one."""
+    true = pairs.where(pairs.is_true) if pairs.is_true.any() else pairs
+    nets = [net for net in (*JITTERED, WRONG) if net in true.nets]
+    asked = {net: true.where(np.isfinite(true.metric(net, "absrel/global"))) for net in nets}
+    return {net: Summary(some).as_json(net, baseline) for net, some in asked.items() if len(some)}
 
 
 def write_json(path: Path, result: dict) -> None:

@@ -6,6 +6,8 @@ gives both nets the same pairs.
 
 from __future__ import annotations
 
+from zlib import crc32
+
 import numpy as np
 
 from focusdepth_core.fde_bench.pairs import METRICS, RELATIVE, Pairs
@@ -21,7 +23,8 @@ class Draws:
         self.pairs = pairs
         names, self._codes = np.unique(pairs["group"], return_inverse=True)
         self.groups = len(names)
-        drawn = np.random.default_rng(0).multinomial(self.groups, np.full(self.groups, 1 / self.groups), BOOTSTRAPS)
+        seed = crc32(str(pairs.sources[0]).encode())  # of its own, for sources are drawn independently
+        drawn = np.random.default_rng(seed).multinomial(self.groups, np.full(self.groups, 1 / self.groups), BOOTSTRAPS)
         self._counts = np.concatenate([np.ones((1, self.groups)), drawn])
 
     def means(self, values: np.ndarray) -> np.ndarray:

@@ -80,6 +80,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert hits >= 51  # 57 expected
 
 
+def test_sources_are_drawn_independently() -> None:
+    """Where one goes up with the scene and the other down, scenes drawn together would cancel out."""
+    up = [("a", f"{i:02d}", 1.0, 0.5 + 0.05 * i) for i in range(20)]
+    widths = []
+    for order in (range(20), range(19, -1, -1)):
+        rows = up + [("b", f"{i:02d}", 1.0, 0.5 + 0.05 * k) for i, k in zip(range(20), order)]
+        change = Summary(pairs_of(rows)).change("focus", "plain", "absrel/global")
+        widths.append(change["high"] - change["low"])
+    assert widths[0] == pytest.approx(widths[1], rel=0.2)
+
+
 def test_a_metric_without_meaning_is_left_out() -> None:
     pairs = pairs_of([("a", "1", 0.2, np.nan), ("a", "1", 0.4, 0.2), ("b", "1", np.nan, np.nan)])
     whole = Summary(pairs).as_json("focus", "plain")

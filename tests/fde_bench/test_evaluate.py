@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.fde_bench.pairs import METRICS, Pairs
 from focusdepth_core.fde_bench.plots import write as write_plots
 from focusdepth_core.fde_bench.prompts import box_iou, disturbed, target
-from focusdepth_core.fde_bench.report import results, tables
+from focusdepth_core.fde_bench.report import disturbances, results, tables
 from focusdepth_core.perception.pipeline import Pipeline
 from tests.fde_bench.tiny_bench import BOXES, HEIGHT, NEAR, WIDTH, write_manifests
 from tests.tiny_model import BoxEngine, write_model_folder
@@ -154,6 +155,26 @@ def test_a_net_that_answers_nan_is_counted_and_not_dropped(bench: Path, pipeline
     assert (whole["focus"]["failed"], whole["plain"]["failed"]) == (2, 0)
     assert whole["focus"]["flying_pixels/band"] == 1
     assert math.isfinite(whole["focus"]["absrel/global"])
+
+
+def test_disturbed_prompts_are_judged_on_the_pairs_that_have_them(pairs: Pairs) -> None:
+    """Two of the three sources have one target an image, and one has masks of a model."""
+    disturbed = disturbances(pairs, "plain")
+    asked = np.isfinite(pairs.metric("wrong target", "absrel/global")) & pairs.is_true
+    assert 0 < disturbed["wrong target"]["pairs"] == np.count_nonzero(asked)
+    assert all(part["pairs"] <= np.count_nonzero(pairs.is_true) for part in disturbed.values())
+
+
+def test_an_unreadable_image_is_left_out_by_name(bench: Path, pipeline: Pipeline, tmp_path: Path) -> None:
+    shutil.copytree(bench, tmp_path / "bench")
+    opened = Manifest.open(tmp_path / "bench" / "one.parquet")
+    image = tmp_path / "bench" / opened.row(0).image
+    image.write_bytes(image.read_bytes()[:100])
+    left_out: list[str] = []
+    pairs = evaluate(pipeline, [opened], left_out=left_out)
+    assert len(pairs) == len(opened) - 2
+    (sentence,) = left_out
+    assert image.name in sentence and "is damaged" in sentence
 
 
 def test_the_same_manifest_twice_is_refused(bench: Path, pipeline: Pipeline) -> None:
