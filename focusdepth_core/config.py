@@ -29,6 +29,14 @@ def parse(cls: type[T], values: Any, source: str) -> T:
     return result
 
 
+def check_at_least_1(config: Any, *names: str) -> None:
+    """Raises ``ValueError`` for a field of ``config`` that is smaller."""
+    for name in names:
+        value = getattr(config, name)
+        if not value >= 1:
+            raise ValueError(f"{name} = {value}; it must be at least 1")
+
+
 def read_yaml(path: Path) -> Any:
     """Raises ``ValueError`` if the file is missing or is no YAML."""
     try:

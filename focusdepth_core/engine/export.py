@@ -62,8 +62,8 @@ def export(
     that TensorRT does not take, or too large a difference; ``out`` then stays as it was.
     """
     out = out.resolve()
-    if out == Path(model).resolve():
-        raise ValueError(f"{out} is the model itself, whose weights would be rounded to FP16; give another folder")
+    if out in [Path(given).resolve() for given in (model, plain) if given is not None]:
+        raise ValueError(f"{out} is a model to read, whose weights would be rounded to FP16; give another folder")
     if opset not in OPSETS:
         raise ValueError(f"opset = {opset}; there are {' and '.join(map(str, OPSETS))}")
     focus = _rounded(FocusDepth.from_pretrained(model))

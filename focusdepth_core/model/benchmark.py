@@ -126,6 +126,8 @@ def _peak_memory(device: str, result: dict[str, object]) -> Iterator[None]:
 
 def benchmark(config: Path, rounds: int, backend: str, device: str, dtype: str) -> dict[str, object]:
     """Raises ``ValueError`` for a configuration that cannot be read, or a device that the backend does not use."""
+    if rounds < 1:
+        raise ValueError(f"--rounds {rounds}: give at least 1")
     if backend == "onnxruntime" and (device, dtype) != ("cpu", "float32"):
         raise ValueError(f"--device {device} --dtype {dtype}: onnxruntime is measured on cpu in float32")
     torch.manual_seed(0)
@@ -151,9 +153,9 @@ def benchmark(config: Path, rounds: int, backend: str, device: str, dtype: str) 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", type=Path, help="recipe (YAML) or model folder")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=15, help="timed calls of each variant")
     parser.add_argument("--backend", default="torch", choices=["torch", "onnxruntime"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--out", type=Path, help="write the JSON here as well")
 

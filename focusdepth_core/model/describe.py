@@ -128,7 +128,7 @@ def describe(config: FocusDepthConfig) -> dict[str, Any]:
     return {
         "geometry": config.geometry.kind,
         "prompt": config.prompt.kind,
-        "licence": {"geometry": getattr(config.geometry, "licence", "?"), "prompt": config.prompt.licence},
+        "licence": {"geometry": config.geometry.licence, "prompt": config.prompt.licence},
         "input": [config.geometry.height, config.geometry.width],
         "prompt_side": model.prompt.side,
         "parameters": counts | {"total": sum(counts.values())},

@@ -43,10 +43,11 @@ def model_config(model: FocusDepth, name: str) -> dict[str, Any]:
 
 
 def save(model: FocusDepth, folder: Path, name: str) -> None:
-    """Write the folder whole or not at all; other files that are already in it stay.
+    """Each file is written whole or not at all, the weights before the config; other files in the folder stay.
 
     A pretrained prompt branch that names where its weights come from is not stored again: its licence may forbid it.
     """
+    folder = folder.resolve()
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from focusdepth_core.config import check_at_least_1
 from focusdepth_core.model.grids import Grid, Resample
 from focusdepth_core.model.prompt.base import PromptMaps
 
@@ -31,6 +32,7 @@ class MSSAConfig:
     rank: int = 16
     """Hidden channels of one expert."""
     gate: bool = True
+    """False, an ablation: the result is added as it is."""
     shared: bool = False
     """Ablation: the same fusion for all scales."""
     alignment: Literal["aligned", "shuffled"] = "aligned"
@@ -39,9 +41,7 @@ class MSSAConfig:
     """box, an ablation: MSSA sees where the box is and nothing else of the prompt."""
 
     def __post_init__(self) -> None:
-        for name in ("experts", "rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; MSSA needs at least 1")
+        check_at_least_1(self, "experts", "rank")
 
 
 class Aligned(NamedTuple):

@@ -174,8 +174,9 @@ def test_the_files_of_others_are_never_replaced(run, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="would be replaced, but thesis.tex is not of a model; give another folder"):
         export(run / "focus", tmp_path)
-    with pytest.raises(ValueError, match="is the model itself"):
-        export(run / "focus", run / "focus")
+    for out in ("focus", "baseline"):
+        with pytest.raises(ValueError, match="is a model to read"):
+            export(run / "focus", run / out, run / "baseline")
     assert (tmp_path / "thesis.tex").exists() and (run / "focus" / "model.safetensors").exists()
 
 

@@ -271,7 +271,7 @@ def test_building_a_net_prints_nothing(tiny, capfd, monkeypatch):
 
 def test_without_the_package_the_error_says_how_to_install_it(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "depth_anything_3.model.dualdpt", None)
-    with pytest.raises(ImportError) as error:
+    with pytest.raises(ValueError) as error:
         _branch("small")
     assert INSTALL in str(error.value) and "--no-deps depth-anything-3" in INSTALL
 

@@ -174,11 +174,22 @@ def test_negative_boxes_are_no_target():
         ({"height": 40}, "height = 40 px is not a multiple of the 14 px patch"),
         ({"layers": 6}, "layers = 6"),
         ({"heads": 5}, "hidden = 32 does not divide into 5 heads"),
+        ({"heads": 0}, "heads = 0; it must be at least 1"),
+        ({"layers": -4}, "layers = -4; it must be at least 1"),
+        ({"fusion": 0}, "fusion = 0; it must be at least 1"),
     ],
 )
 def test_impossible_configurations_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(GEOMETRY, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"stem": 12}, "stem = 12 is no multiple of 8"), ({"heads": 0}, "heads = 0; it must be")]
+)
+def test_impossible_lite_branches_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        LiteConfig(**change)
 
 
 def test_mssa_without_experts_is_refused():

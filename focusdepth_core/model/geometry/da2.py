@@ -15,6 +15,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from focusdepth_core.config import check_at_least_1
 from focusdepth_core.model.geometry.base import PATCH, GeometryBranch, check_input_size, check_sizes, licence_of
 from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.weights import CONFIG, WEIGHTS, fetch, load_strict, read_json, read_safetensors
@@ -36,15 +37,19 @@ class DepthAnythingV2Config:
     """
 
     kind: Literal["depth_anything_v2"] = "depth_anything_v2"
+    """Names the family in files."""
     weights: str | None = None
     """Pretrained ones, as a hub id or a folder."""
     height: int = 168
     """Of the input in pixels, as ``width``: multiples of the 14 px patch."""
     width: int = 224
+    """See ``height``."""
     hidden: int = 128
     """Channels of the encoder."""
     layers: int = 8
+    """Blocks of the encoder."""
     heads: int = 4
+    """Attention heads of a block."""
     taps: Four | None = None
     """Layers that feed the decoder, counted from 1; None spreads them evenly."""
     neck: Four = (32, 64, 96, 128)
@@ -52,6 +57,7 @@ class DepthAnythingV2Config:
     fusion: int = 32
     """Channels of the decoder."""
     head: int = 16
+    """Channels of the last layers, at full size."""
     positions: int | None = None
     """Side in pixels of the square image that position embeddings are stored for; None takes the input's longer one.
     They are stretched over other sizes."""
@@ -60,6 +66,7 @@ class DepthAnythingV2Config:
 
     def __post_init__(self) -> None:
         check_input_size(self.height, self.width)
+        check_at_least_1(self, "hidden", "layers", "heads", "fusion", "head")
         if self.taps is None and self.layers % 4:
             raise ValueError(f"layers = {self.layers} is no multiple of 4, so taps cannot be spread evenly: give taps")
         if self.taps is not None and not 0 < self.taps[0] < self.taps[1] < self.taps[2] < self.taps[3] <= self.layers:

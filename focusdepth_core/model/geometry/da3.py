@@ -78,6 +78,7 @@ class DepthAnything3Config:
     """Which Depth Anything 3 net. Raises ``ValueError`` for an input that is not whole patches."""
 
     kind: Literal["depth_anything_3"] = "depth_anything_3"
+    """Names the family in files."""
     variant: Literal["small", "base", "large", "mono", "metric"] = "small"
     """metric gives metres at a focal length of 300 px, the others depth up to scale and shift."""
     weights: str | None = None
@@ -85,6 +86,7 @@ class DepthAnything3Config:
     height: int = 504
     """Of the input in pixels, as ``width``: multiples of the 14 px patch."""
     width: int = 504
+    """See ``height``."""
 
     def __post_init__(self) -> None:
         check_input_size(self.height, self.width)
@@ -102,7 +104,7 @@ class DepthAnything3(GeometryBranch):
     """Tokens of the multi-view nets have twice the encoder's channels: within the image, then across views."""
 
     def __init__(self, config: DepthAnything3Config) -> None:
-        """Raises ``ImportError`` with the line that installs the package if it is missing."""
+        """Raises ``ValueError`` with the line that installs the package if it is missing."""
         super().__init__()
         self.config, self.architecture = config, VARIANTS[config.variant]
         self.space = Space.METRIC if config.variant == "metric" else Space.AFFINE_DEPTH
@@ -194,7 +196,7 @@ def _package() -> SimpleNamespace:
             from depth_anything_3.model.dualdpt import DualDPT
             from depth_anything_3.utils.logger import LOG_LEVELS, logger
     except ImportError as error:
-        raise ImportError(f"Depth Anything 3 cannot be used ({error}); install it with: {INSTALL}") from error
+        raise ValueError(f"Depth Anything 3 cannot be used ({error}); install it with: {INSTALL}") from error
     logger.level = LOG_LEVELS["ERROR"]
     return SimpleNamespace(encoder=DinoVisionTransformer, single=DPT, multi=DualDPT)
 

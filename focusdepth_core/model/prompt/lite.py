@@ -14,25 +14,29 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from focusdepth_core.config import check_at_least_1
 from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.prompt.base import Prompt, PromptBranch, PromptMaps, TextFeatures, for_each
 from focusdepth_core.model.prompt.words import WordEncoder, check_words
 
+GROUPS = 8  # of channels that are normalised together
 FINE = 8  # the mask grid, times the patch grid
 
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """``width``: channels; ``depth`` and ``heads``: of the transformer on the patch grid; ``stem``: fine channels.
-
-    Raises ``ValueError`` for values that cannot be.
-    """
+    """Sizes of the branch. Raises ``ValueError`` for values that cannot be."""
 
     kind: Literal["lite"] = "lite"
+    """Names the branch in files."""
     width: int = 64
+    """Channels, a multiple of 8."""
     depth: int = 2
+    """Blocks of the transformer on the patch grid."""
     heads: int = 2
+    """Attention heads of a block."""
     stem: int = 16
+    """Channels at the mask's resolution, a multiple of 8."""
     text: int = 0
     """Channels of the text features; 0: the branch takes no text."""
     words: tuple[str, ...] = ()
@@ -41,6 +45,10 @@ class LiteConfig:
     """Whether it takes the mask of an earlier frame."""
 
     def __post_init__(self) -> None:
+        check_at_least_1(self, "width", "depth", "heads", "stem")
+        for name in ("width", "stem"):
+            if getattr(self, name) % GROUPS:
+                raise ValueError(f"{name} = {getattr(self, name)} is no multiple of {GROUPS}, as normalisation needs")
         for name in ("width", "text"):
             if getattr(self, name) % self.heads:
                 raise ValueError(f"{name} = {getattr(self, name)} does not divide into {self.heads} heads")
@@ -61,7 +69,7 @@ class LiteConfig:
 
 
 def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1), nn.GroupNorm(8, c_out), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1), nn.GroupNorm(GROUPS, c_out), nn.ReLU())
 
 
 class LitePrompt(PromptBranch):
