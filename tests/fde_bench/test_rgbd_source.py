@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -46,6 +47,15 @@ def test_what_is_left_out_has_a_default(tmp_path):
     assert b.group == "seq" and len(b.instances) == 2
 
 
+def test_null_is_as_if_left_out(tmp_path):
+    nothing = dict.fromkeys(("K", "split", "group", "mask_source", "licence"))
+    targets = [{"id": 1, "category": "mug", "texts": None, "visible_fraction": None}]
+    write_frame(tmp_path, "a", (160, 120), BOXES, targets=targets, **nothing)
+    (frame,) = read(tmp_path)
+    assert (frame.group, frame.split, frame.intrinsics, frame.mask_source, frame.licence) == ("a", "test", *[None] * 3)
+    assert (frame.instances[0].texts, frame.instances[0].visible_fraction) == ((), None)
+
+
 def test_depth_may_be_a_pgm(tmp_path):
     write_frame(tmp_path, "a", (160, 120), BOXES)
     png, pgm = tmp_path / "a_depth.png", tmp_path / "a_depth.pgm"
@@ -68,18 +78,38 @@ def change(**values):
     return apply
 
 
+def target(**values):
+    return change(targets=[{"id": 1, "category": "cup"} | values])
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
         (drop("_depth.png"), "no a_depth.png"),
         (drop("_inst.png"), "targets but no a_inst.png"),
-        (change(depth_units_per_m=None), "depth_units_per_m is None"),
-        (change(depth_units_per_m=-1000), "depth_units_per_m is -1000"),
+        (change(depth_units_per_m=None), "'depth_units_per_m' is null"),
+        (change(depth_units_per_m=-1000), "'depth_units_per_m' is -1000"),
+        (change(depth_units_per_m=10**400), "'depth_units_per_m' is 1000"),
+        (change(group=3), "'group' is 3; write text in quotes"),
+        (change(licence=4), "'licence' is 4; write text in quotes"),
+        (change(mask_source=True), "'mask_source' is true; write \"true\" or"),
+        (change(split="training"), "'split' is \"training\"; write one of"),
+        (change(K=[[1, 2]]), r"'K' is \[\[1, 2\]\]; write 3 rows of 3 numbers"),
+        (change(K=[[200, 0, "x"], [0, 200, 0], [0, 0, 1]]), "write 3 rows of 3 numbers"),
+        (change(targets=["mug"]), r"'targets' is \[\"mug\"\]; write a list such as"),
+        (target(texts="red mug"), "'texts' is \"red mug\"; write a list for target 1"),
+        (target(texts=[1]), r"'texts' is \[1\]; write a list for target 1"),
+        (target(visible_fraction="0.8"), "'visible_fraction' is \"0.8\"; write a number 0 to 1 for target 1"),
+        (target(visible_fraction=80), "'visible_fraction' is 80; write a number 0 to 1"),
+        (target(category=None), "'category' is null; write what target 1 is"),
+        (target(id="1"), "'id' is \"1\"; write the object's value"),
+        (target(id=0), "'id' is 0; write the object's value"),
         (change(targets=[{"id": 9, "category": "cup"}]), r"target 9 \(cup\) has no pixel"),
         (change(targets=[{"category": "cup"}]), "'id' is missing"),
-        (change(targets=5), "not iterable"),
+        (change(targets=5), "'targets' is 5; write a list"),
         (change(K=[[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "focal length fx = -1"),
-        (lambda folder: (folder / "a.json").write_text("{"), "Expecting property name"),
+        (lambda folder: (folder / "a.json").write_text("{"), "is no JSON: Expecting property name"),
+        (lambda folder: (folder / "a_inst.png").write_bytes(b"x"), "png is damaged"),
     ],
 )
 def test_a_frame_that_does_not_fit_costs_itself_only(tmp_path, damage, said):
@@ -87,8 +117,8 @@ def test_a_frame_that_does_not_fit_costs_itself_only(tmp_path, damage, said):
     write_frame(tmp_path, "b", (160, 120), BOXES)
     damage(tmp_path)
     bad, good = read(tmp_path)
-    assert isinstance(bad, SourceError) and isinstance(good, SourceFrame)
-    with pytest.raises(SourceError, match=rf"a\.json: .*{said}"):
+    assert isinstance(bad, (SourceError, OSError)) and isinstance(good, SourceFrame)
+    with pytest.raises(type(bad), match=rf"{re.escape(str(tmp_path))}/a(\.json|_inst).*{said}"):
         raise bad
 
 

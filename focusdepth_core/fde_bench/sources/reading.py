@@ -34,6 +34,32 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def field(about: dict[str, Any], name: str, fits: Callable[[Any], bool], remedy: str) -> Any:
+    """``about[name]``; missing is null. Raises ``SourceError`` with the value and the remedy if it does not fit."""
+    value = about.get(name)
+    if not fits(value):
+        said = f"is {json.dumps(value)[:60]}" if name in about else "is missing"
+        raise SourceError(f"'{name}' {said}; {remedy}")
+    return value
+
+
+def optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number that can be reckoned with: JSON also has true, NaN and 1e999."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
+
+
 def camera_of(k: tuple[float, float, float, float], shape: tuple[int, ...], named_in: Path) -> Intrinsics:
     """``k``: fx, fy, cx, cy; ``shape``: H,W of the image. Raises ``SourceError`` for impossible values."""
     try:

@@ -24,7 +24,7 @@ from pycocotools import mask as coco
 from focusdepth_core.fde_bench.image_files import MAX_PIXELS, read_ids
 from focusdepth_core.fde_bench.rules import normalised
 from focusdepth_core.fde_bench.source import Instance, SourceError
-from focusdepth_core.fde_bench.sources.reading import read_json_object
+from focusdepth_core.fde_bench.sources.reading import field, is_text, is_texts, optional, read_json_object
 
 MASKS = "masks.json"
 MIN_SCORE = 0.5
@@ -62,11 +62,16 @@ class Masks:
             raise SourceError(f"{self.path}: frame {stamp} has an object of another form: {error!r}") from None
 
     def _instance(self, value: dict[str, Any], stamp: str, shape: tuple[int, ...]) -> Instance:
-        raw_name = value["category"]
+        where = f"{self.path}: frame {stamp}"
+        try:
+            raw_name = field(value, "category", is_text, "write what it is, such as 'mug', in quotes")
+            texts = field(value, "texts", optional(is_texts), 'write a list, such as ["white mug"]')
+        except SourceError as error:
+            raise SourceError(f"{where}: {error}") from None
         mask = self._of_id(stamp, value["id"]) if "id" in value else _of_runs(value["segmentation"])
         if mask.shape != shape:
-            raise SourceError(f"{self.path}: frame {stamp} has a mask of {mask.shape}; the image has {shape}")
-        return Instance(mask, normalised(raw_name), raw_name, (raw_name, *value.get("texts", ())))
+            raise SourceError(f"{where} has a mask of {mask.shape}; the image has {shape}")
+        return Instance(mask, normalised(raw_name), raw_name, (raw_name, *(texts or ())))
 
     def _of_id(self, stamp: str, number: int) -> np.ndarray:
         path = self.path.parent / "masks" / f"{stamp}.png"
