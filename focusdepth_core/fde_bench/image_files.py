@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-MAX_PIXELS = 64 * 2**20  # of one image; a small file can claim any size, and decoding would fill the memory
+from focusdepth_core.perception import image_header
+
+MAX_PIXELS = image_header.MAX_PIXELS
 _TAIL = 1024  # bytes in which the end mark of a whole file lies
-_JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame, of any kind
-_JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
-_PNM = re.compile(rb"P[56]\s+(?:#[^\n]*\s+)*(\d+)\s+(\d+)\s+\d+\s")
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -40,42 +38,18 @@ def _gray(path: Path, types: tuple[str, ...]) -> np.ndarray:
 
 def _decoded(path: Path, flags: int) -> np.ndarray:
     data = path.read_bytes()
-    width, height = _size(data, path)
-    if not 0 < width * height <= MAX_PIXELS:
-        raise OSError(f"{path} says it has {width} x {height} pixels; at most {MAX_PIXELS} are read")
+    _check(data, path)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise OSError(f"{path} is damaged")
     return image
 
 
-def _size(data: bytes, path: Path) -> tuple[int, int]:
-    """Width and height as the header of a PNG, JPEG or PNM says."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
-        _check_end(b"IEND" in data[-_TAIL:], path)
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if data.startswith(b"\xff\xd8"):
-        _check_end(b"\xff\xd9" in data[-_TAIL:], path)
-        return _jpeg_size(data, path)
-    pnm = _PNM.match(data)
-    if pnm:
-        return int(pnm[1]), int(pnm[2])
-    raise OSError(f"{path} is damaged, or no PNG, JPEG, PGM or PPM")
-
-
-def _check_end(found: bool, path: Path) -> None:
-    if not found:
+def _check(data: bytes, path: Path) -> None:
+    marks = {b"\x89PNG": b"IEND", b"\xff\xd8": b"\xff\xd9"}  # of the first and the last chunk
+    if any(data.startswith(first) and last not in data[-_TAIL:] for first, last in marks.items()):
         raise OSError(f"{path} is damaged: its end is missing")
-
-
-def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _JPEG_SIZES:
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        if marker == 0xFF:  # filling
-            at += 1
-        else:
-            at += 2 if marker in _JPEG_ALONE else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise OSError(f"{path} is damaged: no size in its header")
+    try:
+        image_header.check_size(data)
+    except ValueError as error:
+        raise OSError(f"{path} {error}") from None

@@ -37,10 +37,17 @@ def test_grey_becomes_rgb(values: np.ndarray) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"abc", encoded(".jpg")[:-40], encoded(".png")[:-40]])
 def test_what_is_no_whole_image_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match=f"cannot be read: {len(data)} bytes of format 'jpeg'"):
+    with pytest.raises(ValueError, match=f"compressed image of {len(data)} bytes and format 'jpeg' is damaged"):
         to_rgb(CompressedImage(format="jpeg", data=data))
 
 
 def test_compressed_depth_is_no_colour() -> None:
     with pytest.raises(ValueError, match="which is depth"):
         to_rgb(CompressedImage(format="16UC1; compressedDepth png", data=encoded(".png")))
+
+
+def test_a_small_image_that_unpacks_to_a_huge_one_is_not_decoded() -> None:
+    data = encoded(".png", np.zeros((8200, 8200), np.uint8))
+    assert len(data) < 200_000
+    with pytest.raises(ValueError, match="says it has 8200 x 8200 pixels; at most 67108864 are read"):
+        to_rgb(CompressedImage(format="png", data=data))

@@ -27,7 +27,7 @@ def test_compressed_images_get_the_same_answer(make_rig: Any) -> None:
     rig = make_rig(image_transport="compressed", pair_wait=0.0)
     rig.start()
     rig.send("image/compressed", CompressedImage(header=header(1), format="jpeg", data=b"nothing"))
-    heard_sentence(rig, "compressed image cannot be read: 7 bytes of format 'jpeg'")
+    heard_sentence(rig, "compressed image of 7 bytes and format 'jpeg' is damaged, or no PNG, JPEG, PGM or PPM")
     _, data = cv2.imencode(".png", picture()[..., ::-1])
     rig.send("image/compressed", CompressedImage(header=header(2), format="png", data=data.tobytes()))
     answer = rig.answer(2)
