@@ -194,7 +194,11 @@ def huge(jpeg: bytes) -> bytes:
     return jpeg.replace(HEIGHT.to_bytes(2, "big") + WIDTH.to_bytes(2, "big"), b"\xff\xdc\xff\xdc", 1)
 
 
-@pytest.mark.parametrize("change", [huge, lambda jpeg: jpeg[:-2]])
+def in_a_huge_bitmap(jpeg: bytes) -> bytes:
+    return b"P6 50000 50000 255\n" + jpeg
+
+
+@pytest.mark.parametrize("change", [huge, in_a_huge_bitmap, lambda jpeg: jpeg[:-2]])
 def test_jpeg_that_is_huge_or_has_no_end_is_not_decoded(tmp_path, names, monkeypatch, change):
     first, second = jpegs(camera_arrays()["rgb"])[0]
     write_episode(tmp_path, {"rgb": [change(first), second]})
@@ -204,6 +208,21 @@ def test_jpeg_that_is_huge_or_has_no_end_is_not_decoded(tmp_path, names, monkeyp
     error, _ = RoboTwin(tmp_path, names).frames(ITEM)
     assert isinstance(error, SourceError)
     assert len(decoded) == 1
+
+
+def test_what_opencv_raises_costs_its_frame(tmp_path, names, monkeypatch):
+    write_episode(tmp_path)
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: cv2.resize(np.zeros(0), (0, 0)))  # raises cv2.error
+    for error in RoboTwin(tmp_path, names).frames(ITEM):
+        assert isinstance(error, SourceError) and "is damaged" in str(error)
+
+
+def test_sides_that_no_jpeg_can_have_cost_their_frame(tmp_path, names):
+    shape = (STEPS, 70_000, 1)
+    changed = {"depth": np.zeros(shape), "actor_segmentation": np.zeros((*shape, 3), np.uint8)}
+    write_episode(tmp_path, changed | {"rgb": jpegs(camera_arrays()["rgb"])[0]})
+    errors = list(RoboTwin(tmp_path, names).frames(ITEM))
+    assert len(errors) == STEPS and all("no JPEG of 1 x 70000 pixels" in str(error) for error in errors)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +240,13 @@ def test_arrays_of_another_form(tmp_path, names, name, value, reason):
         list(RoboTwin(tmp_path, names).frames(ITEM))
 
 
-def test_absurd_sizes(tmp_path, names):
+@pytest.mark.parametrize("chunk", [2**14, 64])
+def test_absurd_sizes(tmp_path, names, chunk):
     path = write_episode(tmp_path)
     with h5py.File(path, "r+") as file:
         camera = file["observation/head_camera"]
         del camera["depth"]
-        camera.create_dataset("depth", (STEPS, 2**16, 2**16), "f8", chunks=(1, 2**14, 2**14))
+        camera.create_dataset("depth", (STEPS, 60_000, 60_000), "f8", chunks=(1, chunk, chunk))
     with pytest.raises(SourceError, match="claims shape"):
         list(RoboTwin(tmp_path, names).frames(ITEM))
 

@@ -15,7 +15,7 @@ from focusdepth_core.fde_bench.source import SourceError
 if TYPE_CHECKING:
     import h5py
 
-MAX_PIECE = 2**28  # bytes that reading one frame takes at least; those of real files take a few hundred kB
+MAX_PIECE = 2**28  # bytes of one frame, or of the chunk it is read from; those of real files take a few MB
 MAX_LENGTH = 100_000  # frames; a file without any data can claim more
 MAX_TEXT = 200  # characters
 
@@ -55,7 +55,7 @@ def dataset(file: h5py.File, name: str, shape: tuple[int | None, ...], kind: str
     if not fits or kind not in (found.dtype.str[1:], found.dtype.kind):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
         raise SourceError(f"{where} has shape {found.shape} and type {found.dtype}; expected ({expected}) of {kind}")
-    piece = math.prod(found.chunks or found.shape[1:]) * found.dtype.itemsize
+    piece = max(math.prod(found.chunks or ()), math.prod(found.shape[1:])) * found.dtype.itemsize
     if piece > MAX_PIECE or max(found.shape, default=0) > MAX_LENGTH:
         raise SourceError(f"{where} claims shape {found.shape} in pieces of {piece} bytes; that much is not read")
     return found

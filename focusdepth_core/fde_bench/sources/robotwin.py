@@ -55,7 +55,7 @@ PALETTE = np.array(
     [int(colour[1:], 16) for colour in json.loads(Path(__file__).with_name("robotwin_colours.json").read_text())]
 )
 # The start of frame of a JPEG: length and precision, then height and width. Image data never hold 0xFF and such a byte.
-_JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]...(....)", re.DOTALL)
+_JPEG_SIZE = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]...(..)(..)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,9 @@ class _Camera:
     def image(self, step: int) -> np.ndarray:
         """H,W,3 uint8 RGB. Raises ``SourceError`` for a damaged JPEG, or one of another size than the depth."""
         data = read(self._rgb, step)
-        height, width = self.size
-        sizes = set(_JPEG_SIZE.findall(data))  # before it is decoded: a small JPEG can claim any size
-        image = None  # OpenCV 4 would fill what a JPEG without its end lacks with grey
-        if sizes == {height.to_bytes(2, "big") + width.to_bytes(2, "big")} and data.endswith(b"\xff\xd9"):
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = _decoded(data) if _jpeg_sizes(data) == {tuple(self.size)} else None
         if image is None:
+            height, width = self.size
             raise SourceError(f"{self._where('rgb', step)} is damaged, or no JPEG of {width} x {height} pixels")
         return image
 
@@ -158,3 +155,20 @@ class _Camera:
 
     def _where(self, name: str, step: int) -> str:
         return f"{self._path}: {name} of {self.name}, step {step},"
+
+
+def _jpeg_sizes(data: bytes) -> set[tuple[int, ...]]:
+    """H,W as a JPEG says before it is decoded, since a small one can claim any size; nothing if it is not whole.
+
+    OpenCV 4 would fill what a JPEG without its end lacks with grey, and decode another format under the same name.
+    """
+    if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
+        return set()
+    return {tuple(int.from_bytes(side, "big") for side in sides) for sides in _JPEG_SIZE.findall(data)}
+
+
+def _decoded(data: bytes) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # for some damage, where it is None for other
+        return None
