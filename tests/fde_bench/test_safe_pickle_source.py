@@ -129,6 +129,28 @@ def test_streams_that_ask_for_too_much(tmp_path, data, reason):
     refused(tmp_path, data, reason)
 
 
+STATE = b"N}X\x0c\x00\x00\x00__defaults__K\x01\x85s\x86b."  # BUILD with (None, {"__defaults__": (1,)})
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "reason"),
+    [
+        ("numpy.core.multiarray", "_reconstruct", "a function with a state"),
+        ("numpy._core.multiarray", "_reconstruct", "a function with a state"),
+        ("numpy", "ndarray", "__defaults__"),
+        ("numpy", "dtype", "__setstate__"),
+        ("rlbench.demo", "Demo", "__setstate__"),
+    ],
+)
+def test_what_stands_for_a_name_cannot_be_changed(tmp_path, module, name, reason):
+    refused(tmp_path, f"\x80\x02c{module}\n{name}\n".encode("latin-1") + STATE, reason)
+    assert load_bytes(tmp_path, pickled([misc()])).fields  # a good one after that
+
+
+def test_object_without_a_state_has_no_fields(tmp_path):
+    assert load_bytes(tmp_path, b"\x80\x02crlbench.demo\nDemo\n)\x81.").fields == {}
+
+
 def test_array_that_claims_more_than_it_has(tmp_path):
     data = pickle.dumps(np.zeros(7), 4)
     claims = data.replace(b"K\x07\x85", b"K\xff\x85")

@@ -29,8 +29,10 @@ class Record:
 
     fields: dict[str, Any]
 
-    def __init__(self) -> None:
-        self.fields = {}
+    def __new__(cls) -> Record:  # a stream can make one without calling it
+        record = super().__new__(cls)
+        record.fields = {}
+        return record
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -67,17 +69,25 @@ class _Number:
         self.dtype = self.dtype.newbyteorder("=" if state[1] == "|" else state[1])
 
 
-def _empty_array(kind: object, shape: tuple, code: bytes) -> Array:
-    if kind is not _NDARRAY:
-        raise pickle.UnpicklingError("an array of another class")
-    return Array()
+class _Reconstruct:
+    """Stands for ``numpy.core.multiarray._reconstruct``; a stream could set attributes of a function."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: object, shape: tuple, code: bytes) -> Array:
+        if kind is not _NDARRAY:
+            raise pickle.UnpicklingError("an array of another class")
+        return Array()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a function with a state")
 
 
 _ARRAYS = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Number,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,  # its name since numpy 2
+    ("numpy.core.multiarray", "_reconstruct"): _Reconstruct(),
+    ("numpy._core.multiarray", "_reconstruct"): _Reconstruct(),  # its name since numpy 2
 }
 
 
