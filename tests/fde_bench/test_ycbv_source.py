@@ -238,6 +238,15 @@ def test_bop_errors_cost_one_frame(tmp_path, file, change, reason):
     assert isinstance(frame, SourceFrame)
 
 
+def test_bop_image_without_objects_is_a_frame_without_targets(tmp_path):
+    folder = write_bop(tmp_path, "train_real", "000001", (1, 2))
+    for file in ("scene_gt.json", "scene_gt_info.json"):
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"1": []}))
+    empty, other = frames_of(tmp_path, "train_real/000001")
+    assert empty.instances == () and len(other.instances) == 3 and other.intrinsics
+
+
 def test_bop_lists_that_are_no_json(tmp_path):
     folder = write_bop(tmp_path, "train_real", "000001", (1,))
     (folder / "scene_gt.json").write_text("{")

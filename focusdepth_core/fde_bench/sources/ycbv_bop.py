@@ -62,6 +62,7 @@ class _Scene:
         camera = self.camera[str(image)]
         instances = self._instances(image)
         fx, _, cx, _, fy, cy, *_ = camera["cam_K"]
+        shape = instances[0].mask.shape if instances else None
         return SourceFrame(
             name=f"{self.item}/{image:06d}",
             group=f"{int(self.folder.name):04d}",
@@ -70,7 +71,7 @@ class _Scene:
             depth=self.folder / "depth" / f"{image:06d}.png",
             depth_scale=1000 / camera["depth_scale"],
             instances=instances,
-            intrinsics=camera_of((fx, fy, cx, cy), instances[0].mask.shape, self.folder / CAMERA),
+            intrinsics=camera_of((fx, fy, cx, cy), shape, self.folder / CAMERA) if shape else None,
         )
 
     def _instances(self, image: int) -> tuple[Instance, ...]:
