@@ -61,7 +61,7 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
     return FocusTarget3DArray(
         header=answer.placed_header,
         space=result.space.value,
-        has_scale=scale is not None,
+        has_scale=answer.depth_m is not None,
         scale=scale.scale if scale else math.nan,
         shift=scale.shift if scale else math.nan,
         scale_source=scale.source if scale else "",

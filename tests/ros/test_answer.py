@@ -7,6 +7,7 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.result import FocusResult, Scale, Space
+from focusdepth_ros import answer_msgs
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.parameters import Parameters
 from tests.ros.harness import camera_info, header
@@ -49,3 +50,20 @@ def test_a_metric_model_needs_no_scale() -> None:
 def test_without_camera_info_nothing_is_metric(space: Space) -> None:
     got = answer(fitted(0), space, info=False)
     assert got.depth_m is None and got.clouds is None and got.why_not_metric == "no usable camera_info"
+
+
+@pytest.mark.parametrize(
+    ("got", "has_scale", "scale"),
+    [
+        (answer(None, Space.METRIC), True, np.nan),
+        (answer(None, Space.METRIC, info=False), False, np.nan),
+        (answer(None), False, np.nan),
+        (answer(fitted(0)), True, 0.125),
+        (answer(fitted(0), info=False), False, 0.125),
+        (answer(None, fixed_scale=0.5), True, 0.5),
+    ],
+)
+def test_has_scale_says_whether_there_are_metres(got: Answer, has_scale: bool, scale: float) -> None:
+    msg = answer_msgs.targets_3d(got)
+    assert msg.has_scale == has_scale == (got.depth_m is not None)
+    np.testing.assert_equal(msg.scale, scale)
