@@ -21,7 +21,7 @@ from launch import LaunchDescription
 FOCUS = os.path.join(get_package_share_directory("focusdepth_ros"), "launch", "focus.launch.py")
 SIMULATED = {"use_sim_time": "true"}
 CAMERAS = {
-    # ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true
+    # ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true enable_sync:=true
     "realsense": {
         "image": "/camera/camera/color/image_raw",
         "camera_info": "/camera/camera/color/camera_info",
