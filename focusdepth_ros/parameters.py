@@ -17,7 +17,7 @@ class Parameters:
     )
     backend: str = parameter(
         "auto",
-        "What runs the networks; auto takes the fastest that is installed.",
+        "What runs the networks; auto is torch only for a model without ONNX files.",
         choices=("auto", *BACKENDS),
         settable="unconfigured",
     )
