@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import threading
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -123,14 +124,22 @@ def summary(rows: pa.Table, tally: Tally) -> str:
 
 
 def claim(out: Path, source: str, root: Path, names: Path | None) -> None:
-    """Note in OUT what it is built from. Raises ``SourceError`` if that was something else."""
+    """Note in OUT what it is built from. Raises ``SourceError`` if that was something else, or the note is damaged."""
     names_hash = hashlib.sha256(names.read_bytes()).hexdigest() if names else None
     about = {"source": source, "root": str(root.resolve()), "names_sha256": names_hash}
     path = out / ABOUT
-    if path.exists() and (found := json.loads(path.read_text())) != about:
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{uuid.uuid4().hex}.{ABOUT}")  # shards on other machines can have the same process id
+        part.write_text(json.dumps(about, indent=1) + "\n")
+        part.replace(path)
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        remedy = f"if all in {out} is of {about}, delete that file; else give another --out"
+        raise SourceError(f"{path} is damaged ({error}); {remedy}") from None
+    if found != about:
         raise SourceError(f"{out} holds a build of {found}, not of {about}; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def _render(root: Path, split: str, images: int, workers: int) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from focusdepth_core.fde_bench.__main__ import main
-from focusdepth_core.fde_bench.build import build, merge
+from focusdepth_core.fde_bench.build import ABOUT, build, claim, merge
 from focusdepth_core.fde_bench.convert import Tally
 from focusdepth_core.fde_bench.manifest import FILE, Manifest, ManifestError
 from focusdepth_core.fde_bench.source import Instance, SourceError, SourceFrame
@@ -108,6 +109,27 @@ def test_a_folder_of_another_build_is_refused(base, whole, capsys):
     assert main(["build", "rgbd", "--root", str(base), "--out", str(base / "whole")]) == 1
     assert "give another --out" in capsys.readouterr().err
     assert (base / "whole" / FILE).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("content", [b"", b'{"source": "rg', b"\xff"])
+def test_a_damaged_note_of_what_was_built_is_named(base, tmp_path, content):
+    (tmp_path / ABOUT).write_bytes(content)
+    with pytest.raises(SourceError, match=rf"{ABOUT} is damaged .*delete that file; else give another --out"):
+        claim(tmp_path, "rgbd", base / "root", None)
+
+
+def test_shards_that_start_together_never_see_half_a_note(base, tmp_path):
+    for i in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, out=tmp_path / str(i): claim(out, "rgbd", base / "root", None), range(8)))
+        assert [path.name for path in (tmp_path / str(i)).iterdir()] == [ABOUT]
+
+
+def test_the_note_is_written_once(base, tmp_path):
+    claim(tmp_path, "rgbd", base / "root", None)
+    written = (tmp_path / ABOUT).stat().st_mtime_ns
+    claim(tmp_path, "rgbd", base / "root", None)
+    assert (tmp_path / ABOUT).stat().st_mtime_ns == written
 
 
 def test_a_bad_file_is_named_and_tried_again(tmp_path, capsys):
