@@ -97,6 +97,7 @@ class Answering:
         """To be called every second or so: tells rates, and complains if images come late, doubly or not at all."""
         if not self._running:
             return
+        self._inputs.check()
         received, answered = self._traffic.rates()
         self._status.values({**self._traffic.counts, **reports.rates(received, answered)})
         reports.check_publishers(self._status, self._node, self._inputs.image_topic)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PointStamped
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -65,6 +66,7 @@ class Inputs:
         self.image_topic = node.resolve_topic_name("image")
         self._info_topic = node.resolve_topic_name("camera_info")
         self._hint_topic = node.resolve_topic_name("depth_hint")
+        self._click_topic = node.resolve_topic_name("clicked_point")
 
     def open(self, prompts: tuple[str, ...]) -> None:
         """``prompts``: what of a target the model takes."""
@@ -79,6 +81,12 @@ class Inputs:
         self._subscribe(PointStamped, "clicked_point", self._on_click, command)
         if Detection2DArray is not None:
             self._subscribe(Detection2DArray, "detections", self.targets.on_detections, sensor)
+        self.check()
+
+    def check(self) -> None:
+        """To be called every second or so: TF must have been heard for a while when it is needed."""
+        if self._parameters().target_frame or self._node.count_publishers(self._click_topic):
+            self.transforms.listen()
 
     def close(self) -> None:
         """Ends the subscriptions and forgets the camera's messages; the targets stay."""
@@ -112,7 +120,8 @@ class Inputs:
         info = self._calibration.newest()
         if info is None:
             raise ValueError("a point was clicked, but no camera_info has come to find it in the image")
-        placement = self.transforms.find(info.header.frame_id, msg.header.frame_id, msg.header.stamp, timeout_s=0.0)
+        # RViz stamps a click with now, of which TF does not know yet.
+        placement = self.transforms.find(info.header.frame_id, msg.header.frame_id, Time(), timeout_s=0.0)
         point = placement.apply(np.array([[msg.point.x, msg.point.y, msg.point.z]]))[0]
         return target_msgs.from_click(point, intrinsics_of(info), self._parameters().click_size)
 

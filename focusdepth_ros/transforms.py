@@ -32,7 +32,7 @@ class Placement:
 
 
 class Transforms:
-    """Listens from the first question on, as every listener costs time per message of /tf."""
+    """Knows what came since ``listen``, which costs time per message of /tf."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -41,10 +41,15 @@ class Transforms:
         self._buffer: Any = None
 
     def find(self, target_frame: str, source_frame: str, stamp: Time, timeout_s: float) -> Placement:
-        """At ``stamp``. Raises ``ValueError`` that says what is missing; a wait is not for the executor's thread."""
+        """At ``stamp``; 0 is the newest. Raises ``ValueError`` that says what is missing.
+
+        A wait is not for the executor's thread.
+        """
         if target_frame == source_frame:
             return Placement.unmoved(target_frame)
-        self._listen()
+        self.listen()
+        if self._buffer is None:
+            raise ValueError("a change of frame needs tf2_ros, which is not installed")
         try:
             found = self._buffer.lookup_transform(
                 target_frame, source_frame, RclTime.from_msg(stamp), Duration(seconds=timeout_s)
@@ -54,14 +59,15 @@ class Transforms:
         translation = np.array([found.translation.x, found.translation.y, found.translation.z])
         return Placement(target_frame, rotation(found.rotation), translation)
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """From now on, where tf2_ros is installed."""
         with self._lock:
             if self._buffer is not None:
                 return
             try:
                 import tf2_ros
             except ImportError:
-                raise ValueError("a change of frame needs tf2_ros, which is not installed") from None
+                return
             self._tf = tf2_ros
             self._buffer = tf2_ros.Buffer(node=self._node)
             self._listener = tf2_ros.TransformListener(self._buffer, self._node)

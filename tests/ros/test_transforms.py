@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,12 +27,18 @@ class TransformException(Exception):
 
 
 class Buffer:
-    """Knows that base is 1 m behind the camera and has its axes: x forward, y left, z up; until it is 9 o'clock."""
+    """Knows that base is 1 m behind the camera and has its axes: x forward, y left, z up; until it is 9 o'clock.
+
+    It is empty for a moment.
+    """
 
     def __init__(self, node: Any) -> None:
-        pass
+        self.heard = threading.Event()
+        threading.Timer(0.2, self.heard.set).start()
 
     def lookup_transform(self, target: str, source: str, time: Any, timeout: Any) -> TransformStamped:
+        if not self.heard.wait(timeout.nanoseconds / 1e9):
+            raise TransformException("nothing has come yet")
         if {target, source} != {"base", "camera_optical_frame"} or time.nanoseconds >= 9 * 10**9:
             raise TransformException("unknown to it")
         moved = TransformStamped()
@@ -115,7 +122,8 @@ def test_without_a_transform_there_are_no_points_but_everything_else(tf2: None, 
 def test_a_click_in_another_frame_is_placed(tf2: None, rig: Rig) -> None:
     rig.send("camera_info", camera_info(1))
     rig.spin_until(lambda: rig.node._inputs._calibration.newest(), "camera_info")
-    rig.focus(PointStamped(header=Header(stamp=header(1).stamp, frame_id="base"), point=Point(x=2.0)))
+    rig.spin_until(lambda: (buffer := rig.node._inputs.transforms._buffer) and buffer.heard.is_set(), "TF")
+    rig.focus(PointStamped(header=Header(stamp=header(20).stamp, frame_id="base"), point=Point(x=2.0)))
     rig.send("image", image(1))
     (target,) = rig.answer(1, "targets_3d").targets
     assert (target.id, target.found) == ("clicked_point", True)
