@@ -25,6 +25,10 @@ DEPTH_SCALES = (5000, 1000, 100)  # units per metre of a 16-bit PNG: 13 m at 0.2
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]*(/[a-z0-9_-][a-z0-9_.-]*)*")
 
 
+class OutputError(OSError):
+    """A file of the build cannot be written; no data are to blame, so it stops the build."""
+
+
 @dataclass
 class Tally:
     """What became of the frames: ``dropped`` counts objects by reason, ``bad`` says which files could not be used."""
@@ -53,21 +57,28 @@ def part_path(out: Path, item: str) -> Path:
 
 
 def convert(source: Source, item: str, out: Path) -> None:
-    """Write the part of one item, whole or not at all. A bad file costs its frame and is noted in the part.
+    """Write the part of one item, whole or not at all. What goes wrong with a frame costs that frame and is noted in
+    the part, foreseen or not: one odd file among a million must not end a build.
 
-    Raises ``RuntimeError`` if a file cannot be written or the source fails in a way it did not foresee.
+    Raises ``OSError`` if a file cannot be written.
     """
-    rows: list[dict] = []
+    tables = [manifest.FILE_SCHEMA.empty_table()]
     tally = Tally()
     for frame in _frames(source, item):
+        if isinstance(frame, Exception):
+            tally.bad.append(str(frame))
+            continue
         try:
-            if isinstance(frame, Exception):
-                raise frame
-            rows += _rows(frame, source, out, tally.dropped)
-            tally.frames += 1
+            rows, dropped = _rows(frame, source, out)
+            tables.append(pa.Table.from_pylist(rows, manifest.FILE_SCHEMA))
+            tally.add(Tally(1, dropped))
+        except OutputError:
+            raise
         except (SourceError, OSError) as error:
             tally.bad.append(str(error))
-    manifest.write(part_path(out, item), pa.Table.from_pylist(rows, manifest.FILE_SCHEMA), tally.notes())
+        except Exception as error:
+            tally.bad.append(f"frame '{frame.name}' of {source.name} cannot be used: {error!r}")
+    manifest.write(part_path(out, item), pa.concat_tables(tables), tally.notes())
 
 
 def _frames(source: Source, item: str) -> Iterator[SourceFrame | SourceError | OSError]:
@@ -76,19 +87,21 @@ def _frames(source: Source, item: str) -> Iterator[SourceFrame | SourceError | O
     except (SourceError, OSError) as error:
         yield error
     except Exception as error:
-        raise RuntimeError(f"cannot read item '{item}' of {source.name}: {error}") from error
+        yield SourceError(f"item '{item}' of {source.name} cannot be read on: {error!r}")
 
 
-def _rows(frame: SourceFrame, source: Source, out: Path, dropped: Counter[str]) -> list[dict]:
+def _rows(frame: SourceFrame, source: Source, out: Path) -> tuple[list[dict], Counter[str]]:
+    """One row per target, and how many objects were dropped by reason."""
     image, depth = _arrays(frame)
     boxes = [tight_box(instance.mask) for instance in frame.instances]
     reasons = [reason_to_drop(instance, box, depth) for instance, box in zip(frame.instances, boxes)]
-    dropped.update(reason for reason in reasons if reason)
+    dropped = Counter(reason for reason in reasons if reason)
     kept = [k for k, reason in enumerate(reasons) if not reason]
     if not kept:
-        return []
+        return [], dropped
     common = _of_frame(frame, source, image.shape) | _files(frame, image, depth, out)
-    return [{"id": f"{source.name}/{frame.name}#{k}"} | common | _of(frame.instances[k], boxes[k]) for k in kept]
+    rows = [{"id": f"{source.name}/{frame.name}#{k}"} | common | _of(frame.instances[k], boxes[k]) for k in kept]
+    return rows, dropped
 
 
 def _arrays(frame: SourceFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -159,9 +172,12 @@ def _depth_scale(name: str, depth: np.ndarray) -> int:
 
 
 def _write_png(path: Path, image: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{os.getpid()}.{path.name}")
-    if not cv2.imwrite(str(part), image, [cv2.IMWRITE_PNG_COMPRESSION, 2]):
-        raise RuntimeError(f"cannot write {path}; is the disk full?")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(part), image, [cv2.IMWRITE_PNG_COMPRESSION, 2]):
+            raise OSError("is the disk full?")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}") from None
     return path

@@ -227,19 +227,36 @@ def test_what_would_spoil_the_whole_manifest_stops_the_merge(tmp_path):
 
 class Surprising(Arrays):
     def frames(self, item):
-        raise KeyError("pose")
-        yield
+        yield from super().frames(item)
+        if item == "0":
+            raise KeyError("pose")
 
 
-def test_an_error_nobody_foresaw_names_the_item(tmp_path):
-    with pytest.raises(RuntimeError, match="cannot read item '0' of arrays: 'pose'"):
-        build(Surprising((frame(),)), tmp_path, workers=1)
+def test_an_error_nobody_foresaw_costs_the_rest_of_its_item(tmp_path):
+    source = Surprising((frame("a"), frame("b")))
+    build(source, tmp_path, workers=1)
+    assert merge(source, tmp_path) == Tally(2, bad=["item '0' of arrays cannot be read on: KeyError('pose')"])
+    assert len(Manifest.open(tmp_path)) == 2
+
+
+def test_values_that_no_manifest_can_hold_cost_their_frame(tmp_path):
+    tally = built(tmp_path, frame("a", group=3), frame("b", licence="\ud800"), frame("c", depth="?"), frame("d"))
+    assert tally.frames == 1 and len(tally.bad) == 3
+    assert all(f"frame '{name}' of arrays cannot be used: " in bad for name, bad in zip("abc", tally.bad))
 
 
 def test_a_full_disk_stops_the_build_instead_of_dropping_frames(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
-    with pytest.raises(RuntimeError, match="is the disk full"):
+    with pytest.raises(OSError, match="is the disk full"):
         built(tmp_path, frame())
+    assert not parts(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_stops_the_build(tmp_path):
+    (tmp_path / "depth").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="cannot write .*depth/a.png"):
+        built(tmp_path, frame())
+    assert not parts(tmp_path)
 
 
 def test_options_that_do_not_fit_are_one_sentence(tmp_path, capsys):
