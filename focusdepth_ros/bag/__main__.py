@@ -23,7 +23,7 @@ def main(args: Optional[list[str]] = None) -> int:
     rclpy.init(args=args)
     try:
         return int(arguments.run(arguments))
-    except (FileExistsError, ImportError, ValueError) as error:
+    except (OSError, ImportError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     finally:

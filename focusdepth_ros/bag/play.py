@@ -11,6 +11,8 @@ from typing import Any, Optional
 
 import rclpy
 from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 
 from focusdepth_ros import qos
@@ -20,6 +22,7 @@ from focusdepth_ros.pairing import stamp_ns
 COMPANIONS_NS = 200_000_000  # after its image a message of the same stamp is looked for at most this long
 SETTLE_S = 0.05  # from the companions of an image to the image, so that the node has them first
 QUEUE = 100
+SLICE_S = 0.1  # of a gap in the bag, after which a Ctrl-C is seen
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class Player:
         self._reader = reader
         self._wait_s = wait_s
         self._classes = {connection.topic: message_class(connection.msgtype) for connection in reader.connections}
-        self._publishers = {topic: node.create_publisher(kind, topic, QUEUE) for topic, kind in self._classes.items()}
+        profiles = _profiles(reader)
+        self._publishers = {
+            topic: node.create_publisher(kind, topic, profiles[topic]) for topic, kind in self._classes.items()
+        }
         self._clock = node.create_publisher(message_class("rosgraph_msgs/msg/Clock"), "/clock", 1) if clock else None
         self._until(lambda: any(publisher.get_subscription_count() for publisher in self._publishers.values()))
         time.sleep(SETTLE_S)
@@ -64,7 +70,8 @@ class Player:
         start = time.monotonic()
         for entry in self._entries():
             due = start + (entry.time_ns - self._reader.start_time) / 1e9 / rate
-            time.sleep(max(0.0, due - time.monotonic()))
+            while (left_s := due - time.monotonic()) > 0 and self._node.context.ok():
+                time.sleep(min(left_s, SLICE_S))
             self._send(entry)
 
     def by_step(self, image_topic: str, answer_topic: str) -> int:
@@ -103,6 +110,8 @@ class Player:
         time.sleep(SETTLE_S)
 
     def _send(self, entry: Entry) -> None:
+        if not self._node.context.ok():
+            return
         if self._clock is not None:
             clock = self._clock.msg_type()
             clock.clock.sec, clock.clock.nanosec = divmod(entry.time_ns, 1_000_000_000)
@@ -116,6 +125,15 @@ class Player:
                 return False
             rclpy.spin_once(self._node, timeout_sec=0.02)
         return True
+
+
+def _profiles(reader: Reader) -> dict[str, QoSProfile]:
+    """By topic; reliable, and latched where the recorded publisher was."""
+    profiles = {connection.topic: QoSProfile(depth=QUEUE) for connection in reader.connections}
+    for connection in reader.connections:
+        if any(offered.durability is QosDurability.TRANSIENT_LOCAL for offered in connection.ext.offered_qos_profiles):
+            profiles[connection.topic].durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
+    return profiles
 
 
 def _opened(bag: Path) -> Reader:

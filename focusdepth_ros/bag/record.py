@@ -11,6 +11,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from focusdepth_ros.bag.types import Definitions, message_class
@@ -55,15 +56,30 @@ class Recorder:
                 self._subscribe(name, topic, publishers[0])
 
     def _subscribe(self, name: str, topic: str, publisher: Any) -> None:
-        kind = publisher.topic_type
+        kind, offered = publisher.topic_type, publisher.qos_profile
         self._definitions.need(kind)
-        connection = self._writer.add_connection(name, kind, typestore=self._definitions.store)
+        connection = self._writer.add_connection(
+            name, kind, typestore=self._definitions.store, offered_qos_profiles=[_offered(offered)]
+        )
 
         def write(data: bytes) -> None:
             self._writer.write(connection, self._node.get_clock().now().nanoseconds, data)
             self.counts[topic] += 1
 
-        offered = publisher.qos_profile
         profile = QoSProfile(depth=QUEUE, reliability=offered.reliability, durability=offered.durability)
         self._node.create_subscription(message_class(kind), name, write, profile, raw=True)
         self._node.get_logger().info(f"recording {name}")
+
+
+def _offered(profile: QoSProfile) -> Qos:
+    return Qos(
+        QosHistory(int(profile.history)),
+        profile.depth,
+        QosReliability(int(profile.reliability)),
+        QosDurability(int(profile.durability)),
+        QosTime(*divmod(profile.deadline.nanoseconds, 1_000_000_000)),
+        QosTime(*divmod(profile.lifespan.nanoseconds, 1_000_000_000)),
+        QosLiveliness(int(profile.liveliness)),
+        QosTime(*divmod(profile.liveliness_lease_duration.nanoseconds, 1_000_000_000)),
+        profile.avoid_ros_namespace_conventions,
+    )

@@ -16,9 +16,15 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 pytest.importorskip("rosbags", reason="needs rosbags")
 
 from lifecycle_msgs.msg import Transition
+from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
+from focusdepth_ros import qos
 from focusdepth_ros.bag.play import Entry, _steps
+from focusdepth_ros.bag.record import VERSION, Recorder
+from focusdepth_ros.bag.types import Definitions
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
 from tests.ros.harness import OUTPUT_TYPES, TIMEOUT_S, Rig, camera_info, depth_hint, header, image, roi
 
@@ -98,10 +104,42 @@ def test_a_bag_plays_in_its_own_time(make_rig: Any, start: Start, tmp_path: Path
     assert heard == [image(seconds) for seconds in SECONDS]
 
 
+def test_a_latched_topic_is_latched_again(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    probe = (rig := make_rig()).probe
+    publisher = probe.create_publisher(String, "/note", qos.latched())
+    publisher.publish(String(data="said before"))
+    with Writer(tmp_path / "drive", version=VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        recorder = Recorder(probe, writer, ["/note"])
+        rig.spin_until(lambda: recorder.counts["/note"], "the message in the bag")
+    probe.destroy_publisher(publisher)
+    probe.destroy_subscription(next(recording for recording in probe.subscriptions if recording.topic_name == "/note"))
+    heard: list[String] = []
+    probe.create_subscription(String, "/note", heard.append, qos.latched())
+    start("play", tmp_path / "drive")
+    rig.spin_until(lambda: heard, "the message")
+    assert heard == [String(data="said before")]
+
+
+def test_an_interrupt_ends_a_gap_in_the_bag(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    rig = make_rig()
+    with Writer(tmp_path / "drive", version=VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/note", "std_msgs/msg/String", typestore=Definitions().store)
+        for time_ns in (0, 600 * 10**9):
+            writer.write(connection, time_ns, serialize_message(String(data="now")))
+    heard: list[String] = []
+    rig.probe.create_subscription(String, "/note", heard.append, 10)
+    process = start("play", tmp_path / "drive")
+    rig.spin_until(lambda: heard, "the first message")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, "Traceback" in errors) == (0, False), errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("record", ".", "/image"), ". exists; give another folder"),
+        (("record", "pyproject.toml/drive", "/image"), "Not a directory: 'pyproject.toml/drive'"),
         (("play", "nowhere"), "nowhere cannot be read as a bag"),
         (("play", "nowhere", "--rate", "0"), "--rate 0 is not above 0"),
     ],
