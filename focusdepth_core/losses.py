@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from focusdepth_core.model.geometry.base import CANONICAL_FOCAL
 from focusdepth_core.perception.result import Space
 
 MIN_DEPTH = 0.05  # m; nearer truth is treated as missing
 MIN_VALID = 64  # px of truth; an image with less has no depth loss
 MIN_DEVIATION = 1e-3  # of the truth; a flat image says nothing once its own scale is divided out
 BAND_SHARE = 10 / 240  # the 10 px band at 240 rows, as a share of the image's height
-CANONICAL_FOCAL = 300.0  # px; at this focal length the raw output of a metric net is in metres
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class FeatureCache:
     def __init__(self, folder: Path, model: FocusDepth, dtype: torch.dtype) -> None:
         self._model, self._dtype = model, dtype
         frozen = [*model.geometry.encoder.parameters(), *(model.prompt.parameters() if model.prompt.pretrained else ())]
-        self._folder = folder / _fingerprint(frozen, f"{dtype} {model.config.mssa.grids} {model.grid}")
+        self._folder = folder / _fingerprint(frozen, f"{dtype} {model.config}")
         self._pool = ThreadPoolExecutor(READERS)
 
     @torch.no_grad()
@@ -86,6 +86,8 @@ class FeatureCache:
         try:
             save_file(item, part)
             part.replace(path)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written ({error}); is the disk full?") from None
         finally:
             part.unlink(missing_ok=True)
         return item
@@ -96,12 +98,14 @@ def check_room(config: TrainConfig, model: FocusDepth) -> str:
     rows, images = rows_and_images(config.data.train)
     seen = config.batch * max(sum(s.steps for s in config.stages if s.learns != "geometry"), 1)
     per_image, per_target = bytes_each(model, torch.float32 if config.precision == "float32" else torch.bfloat16)
-    needed = MARGIN * (min(images, seen) * per_image + min(rows, seen) * per_target)
+    kinds = sum(share > 0 for share in vars(config.prompts).values())
+    needed = MARGIN * (min(images, seen) * per_image + min(rows * kinds, seen) * per_target)
     config.cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(config.cache).free + sum(f.stat().st_size for f in config.cache.rglob("*.safetensors"))
     words = (
         f"cache = {config.cache}: at most {needed / 1e9:.2f} GB ({per_image / 1e6:.2f} MB for each of {images} images, "
-        f"{per_target / 1e6:.2f} MB for each of {rows} targets); {free / 1e9:.1f} GB are free there or hold it already"
+        f"{per_target / 1e6:.2f} MB for each of {rows} targets and {kinds} kinds of prompts); {free / 1e9:.1f} GB are "
+        f"free there or hold it already"
     )
     if needed > free:
         raise ValueError(f"{words}; name a folder on another disk, or cache: null")

@@ -40,6 +40,8 @@ def save(path: Path, model: dict[str, torch.Tensor], progress: Progress, moments
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"progress": _text(progress)})
         part.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written ({error}); is the disk full?") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -59,17 +61,20 @@ def progress_of(path: Path) -> Progress:
         with safe_open(path, "pt") as file:
             return Progress(**json.loads(file.metadata()["progress"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, and its stage starts again") from None
+        raise ValueError(f"{path} is damaged ({error}); delete {path.parent}, and its stage starts again") from None
 
 
-def restore(model: nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
-    """Raises ``ValueError`` for a checkpoint of another model."""
+def restore(model: nn.Module, weights: dict[str, torch.Tensor], expected: set[str], source: Path) -> None:
+    """``expected``: what it must hold. Raises ``ValueError`` for a checkpoint of another model."""
     try:
-        missing, unknown = model.load_state_dict(weights, strict=False)
+        _, unknown = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{source} does not fit the recipe's model: {error}") from None
     if unknown:
         raise ValueError(f"{source} has {unknown[0]}, which the recipe's model has not; give another --out")
+    missing = sorted(expected - weights.keys())
+    if missing:
+        raise ValueError(f"{source} lacks {missing[0]} and {len(missing) - 1} more; give another --out")
 
 
 def moments_of(optimiser: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> dict[str, torch.Tensor]:

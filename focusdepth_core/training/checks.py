@@ -61,13 +61,19 @@ def _numbers(config: TrainConfig) -> Iterator[str]:
         "batch": (config.batch, 1),
         "accumulate": (config.accumulate, 1),
         "every": (config.every, 1),
+        "seed": (config.seed, 0),
+        "threads": (config.threads, 0),
         "data.workers": (config.data.workers, 0),
+        "data.simulate.train": (config.data.simulate.train, 0),
+        "data.simulate.validation": (config.data.simulate.validation, 0),
         "data.validation_samples": (config.data.validation_samples, 1),
         **{f"prompts.{k}": (v, 0) for k, v in vars(config.prompts).items()},
         **{f"loss.{k}": (v, 0) for k, v in vars(config.loss).items()},
         **{f"stages.{i}.steps": (stage.steps, 1) for i, stage in enumerate(config.stages)},
     }
-    yield from (f"{name} = {value}; it must be at least {low}" for name, (value, low) in least.items() if value < low)
+    yield from (
+        f"{name} = {value}; it must be at least {low}" for name, (value, low) in least.items() if not value >= low
+    )
     positive = {f"stages.{i}.lr": stage.lr for i, stage in enumerate(config.stages)}
     positive |= {f"data.train.{i}.weight": share.weight for i, share in enumerate(config.data.train)}
     positive |= {f"data.validation.{i}.weight": share.weight for i, share in enumerate(config.data.validation)}
@@ -154,6 +160,9 @@ def _unequal(config: TrainConfig) -> Iterator[str]:
     common = [s.name for s in focus if s in baseline]
     if config.baseline in common:
         yield f"baseline = {config.baseline} is where focus = {config.focus} starts; name a stage that goes on from it"
+        return
+    if config.focus in common:
+        yield f"focus = {config.focus} is what baseline = {config.baseline} starts from; let it start before the fusion"
         return
     steps, plain = (sum(s.steps for s in line if s.name not in common) for line in (focus, baseline))
     start, plain_start = (next(s.start for s in line if s.name not in common) for line in (focus, baseline))

@@ -18,7 +18,7 @@ class Curves:
     """Of one stage; ``step``: what an earlier, stopped run logged from there on is forgotten."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=step)
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def numbers(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():

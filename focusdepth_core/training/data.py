@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -61,11 +60,7 @@ def validation_batches(
 def _prompted(
     config: TrainConfig, dataset: FocusDataset, mine: Sequence[int], size: int, workers: int
 ) -> Iterator[tuple[Batch, list[str]]]:
-    batches = loader(dataset, size, mine, workers)
-    if workers:  # forked from this process, OpenCV would wait for threads that were not forked with it
-        multiprocessing.set_forkserver_preload([FocusDataset.__module__])
-        batches.multiprocessing_context = "forkserver"
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(loader(dataset, size, mine, workers)):
         yield batch, kinds_at(config.prompts, config.seed, mine[i * size : (i + 1) * size])
 
 
@@ -87,6 +82,26 @@ def rows_and_images(shares: Sequence[ManifestShare]) -> tuple[int, int]:
     """Of a mixture."""
     manifests = [manifest for manifest, _ in _open(shares)]
     return sum(len(m) for m in manifests), sum(len(m.table["image"].unique()) for m in manifests)
+
+
+def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
+    """Raises ``ValueError`` for texts of the data that a prompt branch with words of its own does not know."""
+    if branch.pretrained or not config.prompts.text + config.prompts.both > 0:
+        return
+    faults: list[str] = []
+    for text in _texts_of(config.data.train + config.data.validation):
+        try:
+            branch.encode_text([text])
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError(f"model.prompt.words lacks what {len(faults)} texts of the data need, first: {faults[0]}")
+
+
+def _texts_of(shares: Sequence[ManifestShare]) -> list[str]:
+    """All prompts of a mixture, each once."""
+    tables = [manifest.table for manifest, _ in _open(shares)]
+    return sorted({text for table in tables for text in pc.unique(pc.list_flatten(table["texts"])).to_pylist()})
 
 
 def simulate(wanted: Simulation, workers: int) -> None:

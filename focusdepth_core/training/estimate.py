@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.table import Table
 
+from focusdepth_core.engine.prompted import some_text
 from focusdepth_core.fde_bench.dataset import Batch
 from focusdepth_core.model.focusdepth import FocusDepth
 from focusdepth_core.training.data import canvas_of
@@ -73,7 +74,7 @@ def random_batch(model: FocusDepth, config: TrainConfig, stage: Stage, accelerat
         depth=1 + torch.rand(shape, device=device),
         mask=mask,
         box=box,
-        text=("",) * count,
+        text=((some_text(model.prompt) if "text" in model.prompt.takes else ""),) * count,
         focal=torch.full((count,), 300.0, device=device),
         ids=("",) * count,
         failures=(),

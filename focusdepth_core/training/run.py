@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from rich.console import Console
 from rich.table import Table
 
+from focusdepth_core.model.focusdepth import FocusDepth
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training.cache import check_room
 from focusdepth_core.training.checkpoint import Progress
 from focusdepth_core.training.checks import check, check_prompts
-from focusdepth_core.training.data import simulate
+from focusdepth_core.training.data import check_texts, simulate
 from focusdepth_core.training.estimate import estimate, print_table
 from focusdepth_core.training.recipe import TrainConfig
 from focusdepth_core.training.stage import StageRun
@@ -25,6 +28,7 @@ from focusdepth_core.training.weights import finished_model, new_model
 
 RECIPE = "recipe.json"
 FREE = {"out", "data.workers", "accumulate", "threads", "device", "export"}  # may change between starts of a run
+PATIENCE = timedelta(hours=12)  # of other processes, while the first one renders
 PRECISIONS = {"float32": "no", "bfloat16": "bf16"}
 
 
@@ -34,9 +38,13 @@ def train(config: TrainConfig) -> None:
     check(config)
     if config.threads:
         torch.set_num_threads(config.threads)
-    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=PRECISIONS[config.precision])
+    patience = InitProcessGroupKwargs(timeout=PATIENCE)
+    precision = PRECISIONS[config.precision]
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=precision, kwargs_handlers=[patience])
     _check_split(config, accelerator.num_processes)
     _check_same(config)
+    model = new_model(config, config.stages[0])
+    check_prompts(config, model.prompt)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         config.out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +52,7 @@ def train(config: TrainConfig) -> None:
         simulate(config.data.simulate, config.data.workers)
     accelerator.wait_for_everyone()
     if not all(_progress(config, stage.name).step == stage.steps for stage in config.stages):
-        _plan(config, accelerator)
+        _plan(config, model.to(accelerator.device), accelerator)
         for stage in config.stages:
             if _progress(config, stage.name).step < stage.steps:
                 StageRun(config, stage, accelerator).run()
@@ -89,10 +97,9 @@ def _flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _flat(value, f"{name}.{key}" if name else str(key))
 
 
-def _plan(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Refuse what only the built model can tell, and say what the run will need."""
-    model = new_model(config, config.stages[0]).to(accelerator.device)
-    check_prompts(config, model.prompt)
+def _plan(config: TrainConfig, model: FocusDepth, accelerator: Accelerator) -> None:
+    """Refuse what only model and data together can tell, and say what the run will need."""
+    check_texts(config, model.prompt)
     console = Console()
     room = check_room(config, model) if config.cache else None
     estimates = {stage.name: estimate(model, config, stage, accelerator) for stage in config.stages}

@@ -54,7 +54,7 @@ class StageRun:
         if not path.exists():
             return Progress()
         weights, progress, moments = checkpoint.load(path)
-        checkpoint.restore(self.model, weights, path)
+        checkpoint.restore(self.model, weights, self._own, path)
         checkpoint.restore_moments(self._optimiser, self._learning, moments, progress.step, path)
         return progress
 
@@ -67,6 +67,17 @@ class StageRun:
         batches = training_batches(self.config, self.stage, self.model.prompt, steps, rank, processes)
         self.model.train()
         bar = tqdm(total=self.stage.steps, initial=steps.start, desc=self.stage.name, disable=not main, **_pace())
+        try:
+            self._train(steps, batches, bar, curves)
+        finally:
+            bar.close()
+            if curves:
+                curves.close()
+        return self.progress
+
+    def _train(
+        self, steps: range, batches: Iterator[tuple[Batch, list[str]]], bar: tqdm, curves: Curves | None
+    ) -> None:
         looked = monotonic()
         for step in steps:
             self._advance(step, batches)
@@ -81,8 +92,6 @@ class StageRun:
             if ends:
                 self._checkpoint(step + 1, curves)
                 looked = monotonic()
-        bar.close()
-        return self.progress
 
     def _advance(self, step: int, batches: Iterator[tuple[Batch, list[str]]]) -> None:
         """One optimiser step."""

@@ -56,7 +56,7 @@ def validate(
     model.train()
     share = -(-config.data.validation_samples // processes)
     padded = np.full((share, len(REGIONS)), np.nan)
-    padded[: len(errors)] = errors
+    padded[: len(errors)] = np.reshape(errors, (-1, len(REGIONS)))  # also of a process without a sample
     everyone = accelerator.gather(torch.from_numpy(padded).float().to(accelerator.device)).cpu().numpy()
     return _means(everyone, config), shown[:SHOWN]
 

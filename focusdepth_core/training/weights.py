@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -31,20 +30,22 @@ def start_model(config: TrainConfig, stage: Stage) -> FocusDepth:
     model = new_model(config, stage)
     before = lineage(config.stages, stage.name)[:-1]
     if before:
-        load_into(model, checkpoint.folder(config.out, before[-1].name) / checkpoint.LAST)
+        load_into(model, config, before[-1], checkpoint.LAST)
     return model
 
 
 def finished_model(config: TrainConfig, name: str) -> FocusDepth:
     """With the best weights of a finished stage, in evaluation mode."""
     model = new_model(config, lineage(config.stages, name)[-1])
-    load_into(model, checkpoint.folder(config.out, name) / checkpoint.BEST)
+    load_into(model, config, lineage(config.stages, name)[-1], checkpoint.BEST)
     return model.eval()
 
 
-def load_into(model: FocusDepth, path: Path) -> None:
+def load_into(model: FocusDepth, config: TrainConfig, stage: Stage, file: str) -> None:
+    """``file``: which checkpoint of the stage."""
+    path = checkpoint.folder(config.out, stage.name) / file
     weights, _, _ = checkpoint.load(path)
-    checkpoint.restore(model, weights, path)
+    checkpoint.restore(model, weights, own_names(model, config, stage), path)
 
 
 def learning(model: FocusDepth, stage: Stage) -> list[nn.Parameter]:

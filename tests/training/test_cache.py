@@ -12,14 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusDepthConfig
-from focusdepth_core.model.prompt.sam3 import Sam3PromptConfig
 from focusdepth_core.training import cache as module
 from focusdepth_core.training.cache import FeatureCache, bytes_each, check_room
 from focusdepth_core.training.data import training_batches
 from focusdepth_core.training.recipe import PromptShares
 from focusdepth_core.training.run import train
 from focusdepth_core.training.step import predict
-from tests.model import tiny_sam3
 from tests.training.tiny import AS_IT_IS, GEOMETRY, STAGES, config
 
 PLAIN_STAGES = tuple(replace(stage, augment=AS_IT_IS) for stage in STAGES)
@@ -27,12 +25,6 @@ PLAIN_STAGES = tuple(replace(stage, augment=AS_IT_IS) for stage in STAGES)
 
 def size_of(folder):
     return sum(f.stat().st_size for f in folder.rglob("*.safetensors"))
-
-
-@pytest.fixture(scope="module")
-def sam3(tmp_path_factory):
-    folder = tiny_sam3.write(tmp_path_factory.mktemp("sam3"), tiny_sam3.tensors())
-    return Sam3PromptConfig(weights=str(folder), side=56, architecture=tiny_sam3.ARCHITECTURE)
 
 
 @torch.no_grad()
@@ -66,7 +58,7 @@ def test_cached_features_equal_fresh_ones(data, tmp_path, sam3, prompt):
 
 
 def test_a_cached_run_ends_like_an_uncached_one(data, tmp_path):
-    settings = config(tmp_path / "with", data, stages=PLAIN_STAGES, cache=tmp_path / "cache")
+    settings = config(tmp_path / "with", data, stages=PLAIN_STAGES[:3], baseline=None, cache=tmp_path / "cache")
     train(settings)
     train(replace(settings, out=tmp_path / "without", cache=None))
     ends = [load_file(tmp_path / run / "stages/stage2/last.safetensors") for run in ("with", "without")]
@@ -84,6 +76,14 @@ def test_other_weights_never_read_the_same_files(data, tmp_path):
         next(model.geometry.encoder.parameters()).add_(0.5)
     after = FeatureCache(tmp_path, model, torch.float32).features(batch, kinds)
     assert not torch.equal(before[0], after[0])
+
+
+def test_a_net_that_computes_otherwise_from_the_same_weights_has_its_own_files(data, tmp_path):
+    model = FocusDepth(config(tmp_path, data).model)
+    other = FocusDepth(replace(model.config, geometry=replace(model.config.geometry, heads=4)))
+    other.load_state_dict(model.state_dict())
+    folders = {FeatureCache(tmp_path, net, torch.float32)._folder for net in (model, other)}
+    assert len(folders) == 2
 
 
 def test_a_damaged_file_is_computed_again(data, tmp_path):

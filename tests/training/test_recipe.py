@@ -127,6 +127,19 @@ IMPOSSIBLE = {
         replace(VALID, baseline="first"),
         "baseline = first is where focus = stage2 starts",
     ),
+    "a focus that is the start": (
+        staged(FIRST, ONE, replace(PLAIN, start="stage1"), focus="stage1", baseline="plain"),
+        "focus = stage1 is what baseline = plain starts from",
+    ),
+    "a stage that starts from itself": (
+        replace(VALID, stages=(FIRST, ONE, replace(TWO, start="stage2"), PLAIN)),
+        "start = stage2 is no earlier stage",
+    ),
+    "a negative seed": (replace(VALID, seed=-1), "seed = -1; it must be at least 0"),
+    "a weight that is no number": (
+        replace(VALID, loss=replace(VALID.loss, band=float("nan"))),
+        "loss.band = nan; it must be at least 0",
+    ),
     "export of one net": (replace(VALID, baseline=None, export=True), "export = true needs focus and baseline"),
 }
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs focusdepth_core[train]")
@@ -15,11 +17,16 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 import torch
 from safetensors.torch import load_file
 
-from focusdepth_core.model.focusdepth import FocusDepth
+from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.target import Target
+from focusdepth_core.training import checkpoint
 from focusdepth_core.training import stage as stage_module
 from focusdepth_core.training.checkpoint import BEST, LAST
+from focusdepth_core.training.recipe import PromptShares
 from focusdepth_core.training.run import train
-from tests.training.tiny import STAGES, config
+from tests.training.tiny import GEOMETRY, LITE, STAGES, config
 
 # The loss does not depend on them (softmax and alignment ignore a shift), so AdamW follows their rounding errors.
 NO_GRADIENT = ("k_proj.bias", "in_proj_bias", "head.conv3.bias")
@@ -68,6 +75,13 @@ def test_finished_stages_are_not_trained_again(run):
     before = (run.out / "stages" / "stage2" / LAST).stat().st_mtime_ns
     train(run)
     assert (run.out / "stages" / "stage2" / LAST).stat().st_mtime_ns == before
+
+
+def test_the_run_becomes_a_folder_for_the_running_side(run):
+    train(replace(run, export=True))
+    pipeline = Pipeline.open(run.out / "model")
+    result = pipeline.process(Frame(np.zeros((84, 112, 3), np.uint8)), [Target("a", (9, 9, 60, 60))])
+    assert result.relative_depth.shape == (84, 112)
 
 
 def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(run, data, tmp_path):
@@ -122,10 +136,10 @@ def test_a_truncated_checkpoint_is_refused_by_name(run, data, tmp_path):
     last = tmp_path / "stages" / "first" / LAST
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(
-        ValueError, match=r"first/last\.safetensors is damaged .*; delete it, and its stage starts again"
+        ValueError, match=r"first/last\.safetensors is damaged .*; delete .*/first, and its stage starts again"
     ):
         train(settings)
-    last.unlink()
+    shutil.rmtree(last.parent)
     train(settings)
     assert_equal(tensors(tmp_path, "first"), tensors(run.out, "first"))
 
@@ -171,3 +185,28 @@ def test_a_batch_that_does_not_divide_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="batch = 4 does not divide into 1 processes with accumulate = 3"):
         train(config(tmp_path, data, accumulate=3))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_without_some_weights_is_refused(data, tmp_path):
+    settings = config(tmp_path, data, stages=STAGES[:2], focus=None, baseline=None)
+    train(replace(settings, stages=STAGES[:1]))
+    last = tmp_path / "stages" / "first" / LAST
+    weights, progress, moments = checkpoint.load(last)
+    del weights["geometry.net.head.conv3.weight"]
+    checkpoint.save(last, weights, progress, moments)
+    (tmp_path / "recipe.json").unlink()
+    with pytest.raises(ValueError, match="last.safetensors lacks geometry.net.head.conv3.weight and 0 more"):
+        train(settings)
+
+
+def test_a_branch_that_reads_words_is_trained_by_box_and_text(data, tmp_path):
+    prompts = PromptShares(box=1, text=1, both=1)
+    lite = replace(LITE, text=8, words=("mug", "red", "spoon"))
+    settings = config(tmp_path / "run", data, model=FocusDepthConfig(GEOMETRY, lite), prompts=prompts, baseline=None)
+    with pytest.raises(ValueError, match="model.prompt.words lacks what 1 texts of the data need, first: .*mug"):
+        words = replace(settings.model, prompt=replace(lite, words=("red", "spoon")))
+        train(replace(settings, out=tmp_path / "other", model=words))
+    train(settings)
+    branch = FocusDepth.from_pretrained(settings.out / "focus").prompt
+    mug, spoon = branch.encode_text(["mug", "red spoon"]).features
+    assert not torch.equal(mug, spoon)

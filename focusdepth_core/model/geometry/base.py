@@ -14,6 +14,7 @@ from focusdepth_core.model.grids import Grid
 from focusdepth_core.perception.result import Space
 
 PATCH = 14  # px, side of a DINOv2 patch
+CANONICAL_FOCAL = 300.0  # px of the input, at which the output of a metric net is metres
 
 
 class GeometryConfig(Protocol):

@@ -17,7 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from focusdepth_core.model.geometry.base import PATCH, GeometryBranch, check_input_size, check_sizes, licence_of
+from focusdepth_core.model.geometry.base import (
+    CANONICAL_FOCAL,
+    PATCH,
+    GeometryBranch,
+    check_input_size,
+    check_sizes,
+    licence_of,
+)
 from focusdepth_core.model.geometry.positions import ImagePositions, Rotary, Rotations
 from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.weights import CONFIG, WEIGHTS, fetch, load_strict, read_json, read_safetensors
@@ -108,7 +115,7 @@ class DepthAnything3(GeometryBranch):
         super().__init__()
         self.config, self.architecture = config, VARIANTS[config.variant]
         self.space = Space.METRIC if config.variant == "metric" else Space.AFFINE_DEPTH
-        self.focal_px = 300.0 if config.variant == "metric" else None
+        self.focal_px = CANONICAL_FOCAL if config.variant == "metric" else None
         package = _package()
         backbone = _encoder(package, self.architecture)
         self.net = nn.ModuleDict(
