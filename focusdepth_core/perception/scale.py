@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.result import Scale, Space
+from focusdepth_core.perception.target import Box, Target
 
 MIN_POINTS = 20
 MAX_POINTS = 4096  # enough for two parameters; more would only cost time
@@ -38,18 +39,21 @@ class ScaleFitter:
 
     What is smoothed over time are the normal equations and not the line, so that frames count by their points. For a
     frame whose depths are all alike the shift keeps its value, 0 at first, and only the scale is fitted. A frame that
-    the line does not fit at all, a cut and a stamp that is not after the last one start anew.
+    the line does not fit at all, other targets, a cut and a stamp that is not after the last one start anew. Until a
+    frame of these targets has had depths wide apart the ``residual`` is at least the error that the shift may make.
     """
 
     def __init__(self) -> None:
         self._stamp = -math.inf
-        self._forget()
+        self._view = np.empty(0)
+        self._targets: Sequence[Target] = ()
+        self._forget(shift=0.0)
 
-    def _forget(self) -> None:
+    def _forget(self, shift: float) -> None:
         self._gram = np.zeros((3, 3))  # sum over the inliers of p p^T / sigma^2, with p = (raw, 1, y)
         self._fitted: Optional[Scale] = None
         self._fitted_stamp = -math.inf
-        self._view = np.empty(0)
+        self._shift, self._shift_is_known = shift, False
 
     def fit(
         self,
@@ -58,46 +62,52 @@ class ScaleFitter:
         space: Space,
         masks: Sequence[np.ndarray] = (),
         stamp: float = 0.0,
+        targets: Sequence[Target] = (),
     ) -> Optional[Scale]:
         """Both maps H,W at one size; ``hint_m``: metres, 0 or NaN where nothing was measured; ``masks``: H,W bool;
-        ``stamp``: seconds.
+        ``stamp``: seconds; ``targets``: what the network was asked for, as its scale and shift depend on that.
 
         Points near the edges of the masks are left out. Without a hint, with fewer than ``MIN_POINTS`` points, or when
         the scale comes out negative, the last fit holds, with its ``age``; None if there is none.
         """
         view = raw[:: max(1, raw.shape[0] // VIEW[0]), :: max(1, raw.shape[1] // VIEW[1])]
         if stamp <= self._stamp or _is_cut(self._view, view):
-            self._forget()
+            self._forget(shift=0.0)
+        elif not _are_same(self._targets, targets):
+            self._forget(self._shift)
         else:
             self._gram *= math.exp((self._stamp - stamp) / MEMORY_S)
-        self._view, self._stamp = view.copy(), stamp
+        self._view, self._stamp, self._targets = view.copy(), stamp, targets
         if hint_m is not None:
-            self._take(*_points(raw, hint_m, masks), space)
+            self._take(raw, hint_m, space, masks)
         if self._fitted is None:
             return None
         return replace(self._fitted, age=stamp - self._fitted_stamp)
 
-    def _take(self, x: np.ndarray, z: np.ndarray, space: Space) -> None:
-        """Takes the points of the frame into the fit; x: raw values."""
+    def _take(self, raw: np.ndarray, hint_m: np.ndarray, space: Space, masks: Sequence[np.ndarray]) -> None:
+        """Takes the points of the frame into the fit."""
+        x, z = _points(raw, hint_m, masks)
         if x.size < MIN_POINTS:
             return
         y = 1 / z if space is Space.AFFINE_DISPARITY else z
-        held = self._fitted
-        shift = held.shift if held else 0.0
-        inliers, sigma, line = _robust_line(x, y, None)
+        inliers, sigma, line = free = _robust_line(x, y, None)
         is_wide = _is_wide(_gram(x[inliers], y[inliers], sigma))
         if not is_wide:
-            inliers, sigma, line = _robust_line(x, y, shift)
+            inliers, sigma, line = _robust_line(x, y, self._shift)
         own = Scale(*line, space, "depth_hint", residual=0.0, inliers=float(inliers.mean()))
         x, y, z = x[inliers], y[inliers], z[inliers]
+        held = self._fitted
         if held and not _error(held, x, z) < JUMP + 3 * _error(own, x, z):
             self._gram[:] = 0
+            self._shift_is_known = False
         gram = self._gram + _gram(x, y, sigma)
-        scale, shift = _solve(gram, None if is_wide else shift)
+        scale, shift = _solve(gram, None if is_wide else self._shift)
         if scale > 0:
-            fitted = Scale(scale, shift, space, "depth_hint", residual=0.0, inliers=own.inliers)
+            fitted = replace(own, scale=scale, shift=shift)
+            self._shift, self._shift_is_known = shift, is_wide or self._shift_is_known
+            doubt = 0.0 if self._shift_is_known else _difference(fitted, free[2], _levels(raw, masks))
             self._gram, self._fitted_stamp = gram, self._stamp
-            self._fitted = replace(fitted, residual=_error(fitted, x, z))
+            self._fitted = replace(fitted, residual=max(doubt, _error(fitted, x, z)))
 
 
 def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,6 +128,31 @@ def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
         return before.size > 0
     low, high = np.nanquantile(before, (0.05, 0.95))
     return bool(np.nanmedian(np.abs(now - before)) > CUT * (high - low))
+
+
+def _are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
+    """Boxes may have moved, as long as each still touches where it was."""
+    return len(before) == len(now) and all(
+        a.id == b.id and a.text == b.text and _overlap(a.box, b.box) for a, b in zip(before, now)
+    )
+
+
+def _overlap(a: Optional[Box], b: Optional[Box]) -> bool:
+    if a is None or b is None:
+        return a == b
+    return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
+
+
+def _levels(raw: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Raw values by which a scale is judged: each target's, or without a target those of near, middle and far."""
+    found = [mask for mask in masks if mask.any()]
+    return np.array([np.nanmedian(raw[mask]) for mask in found] or np.nanquantile(raw, (0.05, 0.5, 0.95)))
+
+
+def _difference(scale: Scale, line: Line, levels: np.ndarray) -> float:
+    """Largest relative depth difference between the two at ``levels``; infinite where one gives no depth."""
+    other = replace(scale, scale=line[0], shift=line[1])
+    return float(np.nan_to_num(np.abs(scale.to_metres(levels) / other.to_metres(levels) - 1), nan=np.inf).max())
 
 
 def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:

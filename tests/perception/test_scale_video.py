@@ -9,6 +9,7 @@ import pytest
 
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.scale import ScaleFitter
+from focusdepth_core.perception.target import Target
 
 DISPARITY = Space.AFFINE_DISPARITY
 SCALE, SHIFT = 0.25, -0.3
@@ -150,3 +151,56 @@ def test_raw_values_without_a_number_are_no_cut() -> None:
         raw[:20] = np.nan
         scale = fitter.fit(raw, hint if n == 0 else None, DISPARITY, stamp=float(n))
     assert scale is not None
+
+
+MUG = Target("mug", (40, 30, 90, 60))
+
+
+@pytest.mark.parametrize(
+    ("now", "is_held"),
+    [
+        ([MUG], True),
+        ([Target("mug", (45, 33, 95, 63))], True),
+        ([Target("mug", (0, 30, 30, 60))], False),
+        ([Target("bowl", MUG.box)], False),
+        ([Target("mug", MUG.box, "red mug")], False),
+        ([Target("mug", text="mug")], False),
+        ([MUG, Target("bowl", (0, 0, 9, 9))], False),
+    ],
+)
+def test_no_scale_is_held_for_other_targets(now: list[Target], is_held: bool) -> None:
+    fitter = ScaleFitter()
+    (raw, hint), (raw_after, hint_after) = frames(2, scene())
+    fitter.fit(raw, hint, DISPARITY, stamp=5.0, targets=[MUG])
+    held = fitter.fit(raw_after, None, DISPARITY, stamp=5.1, targets=now)
+    assert (held is not None) == is_held
+    assert fitter.fit(raw_after, hint_after, DISPARITY, stamp=5.2, targets=now) is not None
+
+
+def test_other_targets_are_not_averaged_with_those_before() -> None:
+    """Their scale differs by less than a jump."""
+    z, fitter = scene(), ScaleFitter()
+    for n, (raw, hint) in enumerate(frames(10, z)):
+        fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S, targets=[MUG])
+    (raw, hint), *_ = frames(1, z, seed=2, gain=1.08)
+    other = fitter.fit(raw, hint, DISPARITY, stamp=10 * PERIOD_S, targets=[Target("bowl", MUG.box)])
+    assert other == ScaleFitter().fit(raw, hint, DISPARITY, stamp=10 * PERIOD_S)
+
+
+def test_alike_depths_do_not_claim_what_the_unknown_shift_hides() -> None:
+    """The hint sees the wall alone; a target stands before it, in a hole of the sensor."""
+    z = np.random.default_rng(0).uniform(1.95, 2.05, SHAPE)
+    wall, target = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    wall[:10, :20] = target[TARGET] = True
+    z[TARGET] = 0.8
+    (raw, hint), *_ = frames(1, z)
+    hint[target] = 0
+    on_target, on_wall = (ScaleFitter().fit(raw, hint, DISPARITY, [mask]) for mask in (target, wall))
+    assert error(on_target, raw, z, TARGET) > 0.2
+    assert on_target.residual > 0.2
+    assert on_wall.residual < 0.05
+    wide = np.where(np.arange(SHAPE[0])[:, None] % 8 == 0, z, 0)
+    fitter = ScaleFitter()
+    fitter.fit(raw, wide, DISPARITY, [target], stamp=1.0)
+    known = fitter.fit(raw, hint, DISPARITY, [target], stamp=2.0)
+    assert known.residual < 0.05 and error(known, raw, z, TARGET) < 0.05
