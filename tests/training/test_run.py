@@ -8,8 +8,8 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from unittest.mock import create_autospec
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs focusdepth_core[train]")
@@ -17,10 +17,8 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 import torch
 from safetensors.torch import load_file
 
+from focusdepth_core.engine import export as export_module
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
-from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.pipeline import Pipeline
-from focusdepth_core.perception.target import Target
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training import stage as stage_module
 from focusdepth_core.training.checkpoint import BEST, LAST
@@ -77,11 +75,12 @@ def test_finished_stages_are_not_trained_again(run):
     assert (run.out / "stages" / "stage2" / LAST).stat().st_mtime_ns == before
 
 
-def test_the_run_becomes_a_folder_for_the_running_side(run):
+def test_both_model_folders_are_given_to_the_export(run, monkeypatch):
+    """The export itself takes half a minute and has tests of its own."""
+    called = create_autospec(export_module.export)
+    monkeypatch.setattr(export_module, "export", called)
     train(replace(run, export=True))
-    pipeline = Pipeline.open(run.out / "model")
-    result = pipeline.process(Frame(np.zeros((84, 112, 3), np.uint8)), [Target("a", (9, 9, 60, 60))])
-    assert result.relative_depth.shape == (84, 112)
+    called.assert_called_once_with(run.out / "focus", run.out / "model", run.out / "baseline", run.out.name)
 
 
 def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(run, data, tmp_path):
