@@ -140,7 +140,7 @@ def _export(config: TrainConfig) -> None:
     from focusdepth_core.engine.export import export  # needs onnx
 
     export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name)
-    print(f"{config.out / 'model'}: ready to run, for example ./run demo --model {config.out / 'model'}")
+    print(f"{config.out / 'model'}: ready to run, for example ./run demo --model-dir {config.out / 'model'}")
 
 
 def _write(path: Path, text: str) -> None:
