@@ -53,6 +53,7 @@ def train(config: TrainConfig) -> None:
     accelerator.wait_for_everyone()
     if not all(_progress(config, stage.name).step == stage.steps for stage in config.stages):
         _plan(config, model.to(accelerator.device), accelerator)
+        del model  # each stage makes its own, and a GPU may not have room for two
         for stage in config.stages:
             if _progress(config, stage.name).step < stage.steps:
                 StageRun(config, stage, accelerator).run()
