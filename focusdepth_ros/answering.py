@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.target import Target
 from focusdepth_ros import reports
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.inputs import AnyImage, Inputs
@@ -59,9 +60,9 @@ class Answering:
         self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
 
     @property
-    def prompts(self) -> tuple[str, ...]:
-        """What of a target the model takes."""
-        return self._pipeline.model.prompts
+    def check(self) -> Callable[[Target], None]:
+        """Raises ``ValueError`` for a target that the model cannot be asked for."""
+        return self._pipeline.check
 
     def resume(self) -> None:
         self._last_image = time.monotonic()

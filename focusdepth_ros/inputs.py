@@ -68,13 +68,13 @@ class Inputs:
         self._hint_topic = node.resolve_topic_name("depth_hint")
         self._click_topic = node.resolve_topic_name("clicked_point")
 
-    def open(self, prompts: tuple[str, ...]) -> None:
-        """``prompts``: what of a target the model takes."""
+    def open(self, check: Callable[[Target], None]) -> None:
+        """``check`` raises ``ValueError`` for a target that the model cannot be asked for."""
         sensor, command = qos.stream(PAIR_DEPTH, self._parameters().reliability), qos.stream(1, "reliable")
         self._subscribe_image()
         self._subscribe(CameraInfo, "camera_info", self._calibration.add, sensor)
         self._subscribe(Image, "depth_hint", self._hint.add, sensor)
-        self.targets.open(prompts)
+        self.targets.open(check)
         self._subscribe(RegionOfInterest, "target_box", self.targets.on_box, command)
         self._subscribe(String, "target_text", self.targets.on_text, command)
         self._subscribe(FocusTargetArray, "targets", self.targets.on_array, command)

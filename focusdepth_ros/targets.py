@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -52,11 +52,11 @@ class TargetInput:
         self._status = status
         self._lock = threading.Lock()
         self._sets: tuple[TargetSet, ...] = (TargetSet(),)
-        self._prompts: tuple[str, ...] = ()
+        self._check: Callable[[Target], None] = lambda target: None
 
-    def open(self, prompts: tuple[str, ...]) -> None:
-        """``prompts``: what of a target the model takes, "box" or "text" or both."""
-        self._prompts = prompts
+    def open(self, check: Callable[[Target], None]) -> None:
+        """``check`` raises ``ValueError`` for a target that the model cannot be asked for."""
+        self._check = check
 
     def on_box(self, roi: RegionOfInterest) -> None:
         self.hold(lambda: target_msgs.from_box(roi))
@@ -67,7 +67,8 @@ class TargetInput:
     def hold(self, make: Any) -> None:
         """Takes the one target that ``make`` gives from now on; if it raises ``ValueError``, all stays as it was."""
         try:
-            target = self._takeable(make())
+            target = make()
+            self._check(target)
         except ValueError as error:
             self._status.complain("target message", f"{error}; the targets stay as they were")
         else:
@@ -109,20 +110,14 @@ class TargetInput:
         taken = []
         for target in targets:
             try:
-                taken.append(self._takeable(target))
+                self._check(target)
+                taken.append(target)
             except ValueError as error:
                 reasons.append(str(error))
         found = TargetSet(tuple(taken), stamp_ns(msg.header.stamp))
         before = [other for other in self._sets if other.targets and other.found_ns is not None]
         self._replace((*before[1 - PAIR_DEPTH :], found) if taken else (found,))
         self._say("target message", reasons)
-
-    def _takeable(self, target: Target) -> Target:
-        given = [name for name, value in (("box", target.box), ("text", target.text)) if value is not None]
-        if not set(given) & set(self._prompts):
-            takes = ", ".join(self._prompts)
-            raise ValueError(f"target '{target.id}' is given by {given[0]} alone, but the model takes: {takes}")
-        return target
 
     def _replace(self, sets: tuple[TargetSet, ...]) -> None:
         with self._lock:

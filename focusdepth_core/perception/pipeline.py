@@ -54,6 +54,12 @@ class Pipeline:
         """What runs the network for frames with a target."""
         return self._focus.name
 
+    def check(self, target: Target) -> None:
+        """Raises ``ValueError`` for a target that the model cannot be asked for: by a text it does not take or know."""
+        check_targets(self.model, [target])
+        if self._texts is not None and target.text is not None:
+            self._texts.features(target.text)
+
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.
 
@@ -118,7 +124,8 @@ class Pipeline:
         if space is Space.METRIC:
             return None
         fitter = self._focus_scale if results else self._plain_scale
-        return fitter.fit(raw, depth_hint, space, [result.mask for result in results], stamp)
+        masks, targets = [result.mask for result in results], [result.target for result in results]
+        return fitter.fit(raw, depth_hint, space, masks, stamp, targets)
 
 
 def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:

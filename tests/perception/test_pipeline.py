@@ -135,7 +135,10 @@ def test_a_target_by_text_is_where_the_mask_says_so_and_nowhere_else(by_words: P
 
 def test_unknown_text_is_refused_with_what_is_near(by_words: Pipeline) -> None:
     with pytest.raises(ValueError, match="what 'left hall' is; nearest known: left half"):
+        by_words.check(Target("t", text="left hall"))
+    with pytest.raises(ValueError, match="what 'left hall' is"):
         by_words.process(frame(), [Target("t", text="left hall")])
+    by_words.check(Target("t", text="left half"))
     assert by_words.process(frame(), [Target("t", BOX)]).targets[0].found, "a box needs no text"
 
 

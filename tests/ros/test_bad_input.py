@@ -136,7 +136,7 @@ def test_one_bad_target_of_several_is_left_out(rig: Rig) -> None:
     assert (answered.id, answered.label) == ("good", 1)
     heard_sentence(rig, "target 'nothing' has neither a box nor a text")
     heard_sentence(rig, "of target 'flat' has no area")
-    heard_sentence(rig, "target 'words' is given by text alone, but the model takes: box")
+    heard_sentence(rig, "target 'words' is given by the text 'red mug' alone, but model fake takes: box")
 
 
 @pytest.mark.parametrize(("found_at", "word"), [(1, "older"), (9, "newer")])

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header, String
 
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
 from tests.ros.harness import Rig, camera_info, fake_pipeline, header, image, picture, roi
@@ -40,7 +41,9 @@ def test_compressed_images_get_the_same_answer(make_rig: Any) -> None:
 def test_a_text_is_refused_by_a_model_of_boxes_and_the_target_stays(rig: Rig) -> None:
     rig.focus(roi(10, 20, 30, 40))
     rig.send("target_text", String(data="red mug"))
-    heard_sentence(rig, "target 'target_text' is given by text alone, but the model takes: box; the targets stay")
+    heard_sentence(
+        rig, "target 'target_text' is given by the text 'red mug' alone, but model fake takes: box; the targets stay"
+    )
     rig.send("image", image(1))
     assert [target.id for target in rig.answer(1, "targets_3d").targets] == ["target_box"]
 
@@ -54,6 +57,23 @@ def test_a_text_that_is_none_is_refused_and_a_good_one_taken(make_rig: Any, text
     rig.focus(String(data="красная кружка"))
     rig.send("image", image(1))
     assert [target.id for target in rig.answer(1, "targets_3d").targets] == ["target_text"]
+
+
+def test_a_text_that_the_model_was_never_told_is_refused_and_the_target_stays(make_rig: Any) -> None:
+    class Told:
+        def features(self, text: str) -> None:
+            raise ValueError(f"the model has not been told what '{text}' is")
+
+    def pipeline(_: Any) -> Pipeline:
+        fake = fake_pipeline(rig.engine, ("box", "text"))
+        return Pipeline(fake.model, rig.engine, rig.engine, Told())
+
+    rig = make_rig(pipeline)
+    rig.start("targets_3d")
+    rig.send("target_text", String(data="zebra"))
+    heard_sentence(rig, "the model has not been told what 'zebra' is; the targets stay as they were")
+    rig.send("image", image(1))
+    assert rig.answer(1, "targets_3d").targets == []
 
 
 def test_an_image_takes_the_targets_of_the_nearest_stamp(rig: Rig) -> None:
