@@ -60,7 +60,7 @@ class Answering:
         self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
 
     @property
-    def check(self) -> Callable[[Target], None]:
+    def check_target(self) -> Callable[[Target], None]:
         """Raises ``ValueError`` for a target that the model cannot be asked for."""
         return self._pipeline.check
 

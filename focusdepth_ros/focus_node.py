@@ -71,7 +71,7 @@ class FocusNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._answering is not None
         result = super().on_activate(state)
-        self._inputs.open(self._answering.check)
+        self._inputs.open(self._answering.check_target)
         self._answering.resume()
         return result
 

@@ -24,8 +24,9 @@ class Space(str, Enum):
 class Scale:
     """How raw values become metres, and how much to believe it.
 
-    ``residual``: median relative depth error over the inliers of the fit, or more while the shift is a guess; ``inliers``: their share in [0, 1];
-    ``source``: where the metres come from ("depth_hint"); ``age``: seconds since the newest sensor depth used.
+    ``residual``: median relative depth error over the inliers of the fit, or more while the shift is a guess;
+    ``inliers``: their share in [0, 1]; ``source``: where the metres come from ("depth_hint"); ``age``: seconds since
+    the newest sensor depth used.
     """
 
     scale: float
