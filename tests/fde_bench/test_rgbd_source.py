@@ -92,7 +92,7 @@ def target(**values):
         (change(depth_units_per_m=10**400), "'depth_units_per_m' is 1000"),
         (change(group=3), "'group' is 3; write text in quotes"),
         (change(licence=4), "'licence' is 4; write text in quotes"),
-        (change(mask_source=True), "'mask_source' is true; write \"true\" or"),
+        (change(mask_source=True), "'mask_source' is true; "),
         (change(split="training"), "'split' is \"training\"; write one of"),
         (change(K=[[1, 2]]), r"'K' is \[\[1, 2\]\]; write 3 rows of 3 numbers"),
         (change(K=[[200, 0, "x"], [0, 200, 0], [0, 0, 1]]), "write 3 rows of 3 numbers"),

@@ -7,8 +7,8 @@ Beside ``NAME.json`` lie ``NAME_rgb.{png,jpg,ppm}``, ``NAME_depth.{png,pgm}`` (1
 * ``targets``: list of ``id`` (its value in the instance map) and ``category``, and where known ``texts`` (list) and
   ``visible_fraction``
 * ``K``: 3 x 3, or null
-* ``split`` ("test" if left out), ``group`` (its folder, or NAME in the root), ``mask_source`` ("true"), ``licence``
-  ("unknown")
+* ``split`` ("test" if left out), ``group`` (its folder, or NAME in the root), ``mask_source`` ("true"; masks of any
+  other source are judged apart), ``licence`` ("unknown")
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _frame(item: str, path: Path, about: dict[str, Any]) -> SourceFrame:
         depth_scale=float(scale),
         instances=tuple(_instance(target, ids) for target in targets),
         intrinsics=_intrinsics(about, ids),
-        mask_source=field(about, "mask_source", optional(_is_mask_source), 'write "true" or "pseudo:MODEL", in quotes'),
+        mask_source=_text(about, "mask_source", "true"),
         licence=_text(about, "licence", "CC BY 4.0"),
     )
 
@@ -131,10 +131,6 @@ def _is_share(value: Any) -> bool:
 
 def _is_id(value: Any) -> bool:
     return is_number(value) and isinstance(value, int) and 0 < value < 2**16
-
-
-def _is_mask_source(value: Any) -> bool:
-    return is_text(value) and (value == "true" or value.startswith("pseudo:"))
 
 
 def _is_matrix(value: Any) -> bool:
