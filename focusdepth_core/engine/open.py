@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -21,9 +22,11 @@ class Networks(NamedTuple):
     texts: Optional[Texts]
 
 
-def open_model(model: ModelFolder, backend: str = "auto", threads: int = 0) -> Networks:
+def open_model(
+    model: ModelFolder, backend: str = "auto", threads: int = 0, report: Optional[Callable[[str], None]] = None
+) -> Networks:
     """``backend``: auto takes the model's ONNX files, or torch for a model that has none; ``threads``: CPU threads per
-    inference, 0 = the backend's choice.
+    inference, 0 = the backend's choice; ``report``: is told in a sentence what takes long, or is not as it should be.
 
     Raises ``ValueError`` for an unknown backend or a negative number of threads, ``EngineError`` if the backend is not
     installed, the folder lacks what it runs, or a file is no network.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional, Union
 
@@ -35,14 +35,21 @@ class Pipeline:
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
 
     @classmethod
-    def open(cls, model_dir: Union[str, Path], backend: str = "auto", threads: int = 0) -> Pipeline:
+    def open(
+        cls,
+        model_dir: Union[str, Path],
+        backend: str = "auto",
+        threads: int = 0,
+        report: Optional[Callable[[str], None]] = None,
+    ) -> Pipeline:
         """Reads the model folder, opens both networks and runs each once, so that the first frame is not the slow one.
 
-        ``threads``: CPU threads per inference, 0 = the backend's choice. Raises ``ModelFolderError`` for a bad folder,
-        ``EngineError`` for networks that do not open or do not fit it, ``ValueError`` for an unknown backend.
+        ``threads``: CPU threads per inference, 0 = the backend's choice; ``report``: see ``open_model``. Raises
+        ``ModelFolderError`` for a bad folder, ``EngineError`` for networks that do not open or do not fit it,
+        ``ValueError`` for an unknown backend.
         """
         model = ModelFolder.read(model_dir)
-        pipeline = cls(model, *open_model(model, backend, threads))
+        pipeline = cls(model, *open_model(model, backend, threads, report))
         width, height = model.input.width, model.input.height
         blank = Frame(np.zeros((height, width, 3), np.uint8))
         pipeline.process(blank, [])
