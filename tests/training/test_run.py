@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import time
 from dataclasses import replace
 from unittest.mock import create_autospec
@@ -28,6 +29,11 @@ from tests.training.tiny import GEOMETRY, LITE, STAGES, config
 
 # The loss does not depend on them (softmax and alignment ignore a shift), so AdamW follows their rounding errors.
 NO_GRADIENT = ("k_proj.bias", "in_proj_bias", "head.conv3.bias")
+
+
+LONGEST_S = 200.0  # for a child; one that waits for another that died would wait half an hour
+# Not fork: a child of a process that has threads, as ROS and torch give the whole suite's, can stop for ever.
+PROCESSES = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,7 @@ def test_both_model_folders_are_given_to_the_export(run, monkeypatch):
 
 def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(run, data, tmp_path):
     settings = config(tmp_path, data)
-    child = multiprocessing.get_context("fork").Process(target=train, args=(settings,))
+    child = PROCESSES.Process(target=train, args=(settings,), daemon=True)
     child.start()
     halfway = tmp_path / "stages" / "stage2" / LAST
     while not halfway.exists():
@@ -165,15 +171,20 @@ def _process(rank, port, settings):
     train(settings)
 
 
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def test_two_processes_equal_one(run, data, tmp_path):
-    context = multiprocessing.get_context("fork")
-    port = 20000 + os.getpid() % 20000
-    both = [context.Process(target=_process, args=(rank, port, config(tmp_path, data))) for rank in (0, 1)]
+    settings, port = config(tmp_path, data), _free_port()
+    both = [PROCESSES.Process(target=_process, args=(rank, port, settings), daemon=True) for rank in (0, 1)]
     for process in both:
         process.start()
     for process in both:
-        process.join()
-        assert process.exitcode == 0
+        process.join(LONGEST_S)
+    assert [process.exitcode for process in both] == [0, 0]
     for stage in STAGES:
         one, two = tensors(run.out, stage.name), tensors(tmp_path, stage.name)
         apart = {k: (one[k] - two[k]).abs().max().item() for k in one if not k.endswith(NO_GRADIENT)}
