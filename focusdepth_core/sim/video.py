@@ -17,7 +17,7 @@ from focusdepth_core.sim.view import SimFrame, SimTarget, look_at, shoot
 KINDS = ("static", "moving", "passing")
 MIN_VISIBLE, MIN_AREA = 0.7, 0.01  # of the target in the first frame: of its silhouette, and of the image
 ATTEMPTS = 12  # arrangements to try until one has such a target
-CROSSING_S = 2.4  # from edge to edge of the view, for the object that passes
+CROSSING_S = 2.6  # from outside the view on one side to the other, for the object that passes
 CROSSING_AT = 0.5  # of the way from the camera to the target
 TO_OPTICAL = np.diag([1.0, -1.0, -1.0])  # MuJoCo's cameras look along -z with y up
 
@@ -149,7 +149,7 @@ class _Crossing:
 
     def move(self, t: float) -> None:
         path, data, qpos = self._path, self._path.scene.data, self._thing.qpos
-        aside = 2 * (t - self._middle) / CROSSING_S * CROSSING_AT * path.half_width * 1.4  # outside at both ends
+        aside = 2 * (t - self._middle) / CROSSING_S * CROSSING_AT * path.half_width * 2  # outside at both ends
         middle = path.eye + CROSSING_AT * (path.place - path.eye) + aside * path.level
         data.qpos[qpos : qpos + 7] = [*(middle - [0, 0, self._thing.size[2] / 2]), 1, 0, 0, 0]
         mujoco.mj_kinematics(path.scene.model, data)
