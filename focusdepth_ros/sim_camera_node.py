@@ -11,15 +11,13 @@ from typing import Any, Optional
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.camera import MovingCamera
-from focusdepth_core.sim.view import SimFrame, SimTarget
-from focusdepth_ros import qos
+from focusdepth_ros import qos, sim_msgs
 from focusdepth_ros.image_msgs import to_image
-from focusdepth_ros.msg import FocusTarget, FocusTargetArray
+from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.parameter_store import ParameterStore, parameter
 from focusdepth_ros.process import run
 
@@ -97,9 +95,9 @@ class SimCameraNode(Node):
         frame = self._camera.render(seconds)
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._values.frame_id)
         # Targets first and the image next: who passes a box on has it at the node before the image's depth_hint.
-        self._targets.publish(_targets(frame, header))
+        self._targets.publish(sim_msgs.targets(frame, header))
         self._image.publish(to_image(frame.image, "rgb8", header))
-        self._info.publish(_camera_info(frame.intrinsics, header))
+        self._info.publish(sim_msgs.camera_info(frame.intrinsics, header))
         if self._hint is not None:
             self._hint.publish(to_image(self._sparse(frame.depth_m), "32FC1", header))
         self._depth.publish(to_image(frame.depth_m, "32FC1", header))
@@ -110,32 +108,6 @@ class SimCameraNode(Node):
         measured = self._rng.random(depth_m.shape, np.float32) < self._values.hint_density
         noise = 1 + self._values.hint_noise * self._rng.standard_normal(depth_m.shape, np.float32)
         return np.where(measured, depth_m * noise, np.float32(0))
-
-
-def _targets(frame: SimFrame, header: Header) -> FocusTargetArray:
-    """``id``: the target's value in sim/instances; ``score``: the visible fraction."""
-    return FocusTargetArray(header=header, targets=[_target(target) for target in frame.targets])
-
-
-def _target(target: SimTarget) -> FocusTarget:
-    x0, y0, x1, y1 = (int(side) for side in target.box)
-    roi = RegionOfInterest(x_offset=x0, y_offset=y0, width=x1 - x0, height=y1 - y0)
-    text = f"{target.colour} {target.category}"
-    return FocusTarget(id=str(target.id), roi=roi, text=text, score=float(target.visible_fraction))
-
-
-def _camera_info(k: Intrinsics, header: Header) -> CameraInfo:
-    """Of an ideal pinhole camera: nothing to rectify."""
-    return CameraInfo(
-        header=header,
-        width=k.width,
-        height=k.height,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[k.fx, 0.0, k.cx, 0.0, k.fy, k.cy, 0.0, 0.0, 1.0],
-        r=np.eye(3).ravel(),
-        p=[k.fx, 0.0, k.cx, 0.0, 0.0, k.fy, k.cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 def main(args: Optional[list[str]] = None) -> int:

@@ -26,10 +26,11 @@ from focusdepth_core.perception.target import Target
 from focusdepth_ros import transport
 from focusdepth_ros.demo.contact_sheet import contact_sheet
 from focusdepth_ros.demo.counter import Counter
-from focusdepth_ros.demo.director import FOCUS, DemoFailed, Director
+from focusdepth_ros.demo.director import Director
 from focusdepth_ros.demo.processes import NodeDied, Nodes
 from focusdepth_ros.demo.recording import Recording
 from focusdepth_ros.demo.scores import REGIONS, Scored, figures, score
+from focusdepth_ros.focus_client import FOCUS, FocusFailed
 
 WIDTH, HEIGHT = 320, 240
 SEED = 950009  # of the test split: never trained on
@@ -47,7 +48,7 @@ def main(argv: Optional[list[str]] = None) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         _play(args, console)
-    except (DemoFailed, NodeDied, EngineError, OSError, ValueError) as error:
+    except (FocusFailed, NodeDied, EngineError, OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -88,11 +89,11 @@ def _play(args: argparse.Namespace, console: Console) -> None:
     os.environ.update({transport.profile_variable(): transport.profile(), **transport.allocator()})
     recording = _record(args, rate, console)
     if not recording.answered:
-        raise DemoFailed("no image was answered")
+        raise FocusFailed("no image was answered")
     with Counter(console, "compared with the truth", len(recording.answered)) as counter:
         scored = score(recording.answered, pipeline, counter.show)
     if not scored:
-        raise DemoFailed("no answered image shows its target; take another --seed")
+        raise FocusFailed("no answered image shows its target; take another --seed")
     settings = {"seed": args.seed, "rate_hz": round(rate, 2), "model": pipeline.model.name}
     result = figures(recording, scored, settings)
     _write_results(args.out, result, scored)
@@ -131,7 +132,7 @@ def _record(args: argparse.Namespace, rate: float, console: Console) -> Recordin
 
 def _direct(director: Director, frames: int, console: Console) -> None:
     deadline = time.monotonic() + START_S
-    director.start_focus_node(deadline)
+    director.activate(deadline)
     targets = director.choose_targets(WIDTH * HEIGHT, deadline)
     director.spin_until(lambda: director.recording.warm, deadline, "the first answer")
     recording, deadline = director.recording, time.monotonic() + RECORD_S
