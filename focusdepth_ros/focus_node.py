@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Optional
 
 from rclpy.clock import Clock, ClockType
@@ -21,14 +22,17 @@ from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.process import run
 from focusdepth_ros.status import ERROR, Status
 
+Report = Callable[[str], None]
 PipelineFactory = Callable[[Parameters], Pipeline]
 
+UNVERIFIED = "engine unverified"
 CHECK_PERIOD_S = 1.0
 EXIT_S = 5.0  # the longest wait for an inference at the end of the process
 
 
-def open_pipeline(parameters: Parameters) -> Pipeline:
-    return Pipeline.open(parameters.model_dir or default_model_dir(), parameters.backend, parameters.threads)
+def open_pipeline(parameters: Parameters, report: Optional[Report] = None) -> Pipeline:
+    model_dir = parameters.model_dir or default_model_dir()
+    return Pipeline.open(model_dir, parameters.backend, parameters.threads, report)
 
 
 class FocusNode(LifecycleNode):
@@ -39,10 +43,10 @@ class FocusNode(LifecycleNode):
 
     _answering: Optional[Answering] = None  # while configured; of the class, as a constructor that fails still destroys
 
-    def __init__(self, make_pipeline: PipelineFactory = open_pipeline, **kwargs: Any) -> None:
-        """``make_pipeline``: called by configure; whatever it raises is a failure to configure."""
+    def __init__(self, make_pipeline: Optional[PipelineFactory] = None, **kwargs: Any) -> None:
+        """``make_pipeline``: in place of ``open_pipeline``; whatever it raises is a failure to configure."""
         super().__init__("focus_node", **kwargs)
-        self._make_pipeline = make_pipeline
+        self._make_pipeline = make_pipeline or partial(open_pipeline, report=self._on_report)
         self._enabled = True
         self._store = ParameterStore(self, Parameters, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
@@ -56,7 +60,9 @@ class FocusNode(LifecycleNode):
         try:
             pipeline = self._make_pipeline(self._store.current)
         except Exception as error:  # of whatever kind: the node must live to be configured anew
+            self._status.forget_notes()
             self._status.complain("configure", f"cannot be configured: {error}", ERROR)
+            self._status.state("unconfigured")
             self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
         self._status.settle("configure")
@@ -109,10 +115,18 @@ class FocusNode(LifecycleNode):
         self._inputs.close()
         self._inputs.targets.clear()
         self._status.settle_all()
+        self._status.forget_notes()
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.close()
         return answering
+
+    def _on_report(self, sentence: str) -> None:
+        """Of an engine: how far it is built, which is over with configure, or that it is not verified, which stays."""
+        if sentence.startswith(UNVERIFIED):
+            self._status.note(sentence)
+        else:
+            self._status.state(sentence)
 
     def _on_image(self, image: AnyImage) -> None:
         if self._answering is not None:

@@ -27,7 +27,7 @@ class Complaint:
 
 
 class Status:
-    """Holds at most one complaint per subject; without any, the state is what there is to say.
+    """Holds at most one complaint per subject; without any, the state is what there is to say, and ``notes`` after it.
 
     A sentence is logged when a subject's wording changes, numbers aside, and published at once when it is new. Every
     method may be called from any thread.
@@ -39,6 +39,7 @@ class Status:
         self._state = "unconfigured"
         self._values: dict[str, str] = {}
         self._complaints: dict[str, Complaint] = {}
+        self._notes: list[str] = []
         self._logged: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticStatus, "~/status", qos.latched())
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -48,14 +49,26 @@ class Status:
     def state(self, sentence: str) -> None:
         with self._lock:
             if sentence != self._state:
+                if _wording(sentence) != _wording(self._state):
+                    self._node.get_logger().info(sentence)
                 self._state = sentence
-                self._node.get_logger().info(sentence)
                 self._publish()
 
     def values(self, values: Mapping[str, object]) -> None:
         """Key-values for the next message."""
         with self._lock:
             self._values.update({key: str(value) for key, value in values.items()})
+
+    def note(self, sentence: str) -> None:
+        """A warning that holds until ``forget_notes`` and hides nothing else that there is to say."""
+        with self._lock:
+            self._notes.append(sentence)
+            self._node.get_logger().warning(sentence)
+            self._publish()
+
+    def forget_notes(self) -> None:
+        with self._lock:
+            self._notes.clear()
 
     def complain(self, subject: str, sentence: str, level: bytes = WARN, lasts_s: float = math.inf) -> None:
         """Until ``settle``, or for ``lasts_s`` if nothing will tell when it is over."""
@@ -80,7 +93,7 @@ class Status:
             self.settle(*self._complaints)
 
     def _log(self, subject: str, sentence: str, level: bytes) -> None:
-        wording = re.sub(r"\d+", "#", sentence)  # an age or a size that changes with each frame is no news
+        wording = _wording(sentence)
         if self._logged.get(subject) == wording:
             return
         self._logged[subject] = wording
@@ -92,10 +105,11 @@ class Status:
 
     def _message(self) -> DiagnosticStatus:
         complaints = self._complaints.values()
+        said = [complaint.sentence for complaint in complaints] or [self._state]
         return DiagnosticStatus(
-            level=max((complaint.level for complaint in complaints), default=OK),
+            level=max((complaint.level for complaint in complaints), default=WARN if self._notes else OK),
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: depth",
-            message="; ".join(complaint.sentence for complaint in complaints) or self._state,
+            message="; ".join([*said, *self._notes]),
             hardware_id=self._values.get("model", ""),
             values=[KeyValue(key=key, value=value) for key, value in {**self._values, "state": self._state}.items()],
         )
@@ -113,3 +127,8 @@ class Status:
         array = DiagnosticArray(status=[message])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+
+
+def _wording(sentence: str) -> str:
+    """Without its numbers: an age or a size that changes with each frame is no news."""
+    return re.sub(r"\d+", "#", sentence)

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,16 +18,19 @@ import pytest
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros import qos
+from focusdepth_ros.focus_node import FocusNode
 from focusdepth_ros.image_msgs import pixels
-from tests.ros.harness import RELATIVE, TIMEOUT_S, Rig, image, roi
+from tests.ros.harness import RELATIVE, TIMEOUT_S, FakeEngine, Rig, fake_pipeline, image, roi
 
 
 def test_transitions_do_not_wait_for_an_inference(rig: Rig) -> None:
@@ -155,6 +161,46 @@ def test_status_and_diagnostics_tell_what_runs(rig: Rig) -> None:
     assert float(rig.value("latency_ms")) > 0
     assert arrays[-1].status[0].name == "focus_node: depth"
     assert arrays[-1].header.stamp.sec > 0
+
+
+def test_what_takes_long_to_open_and_what_stays_untrue_is_told(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_open(model_dir: Path, backend: str, threads: int, report: Callable[[str], None]) -> Pipeline:
+        report("building engine focus.onnx: 40 %, about 2 min left")
+        report("engine unverified: no reference")
+        return fake_pipeline(FakeEngine())
+
+    monkeypatch.setattr(Pipeline, "open", fake_open)
+    node, published = FocusNode(namespace="/opening"), []
+    monkeypatch.setattr(node._status, "_publisher", SimpleNamespace(publish=published.append))
+    node.trigger_configure()
+    assert [status.message for status in published] == [
+        "opening the model",
+        "building engine focus.onnx: 40 %, about 2 min left",
+        "building engine focus.onnx: 40 %, about 2 min left; engine unverified: no reference",
+        "inactive; engine unverified: no reference",
+    ]
+    node.trigger_activate()
+    node.trigger_deactivate()
+    assert published[-1].message == "inactive; engine unverified: no reference"
+    assert published[-1].level == DiagnosticStatus.WARN
+    node.trigger_cleanup()
+    assert (published[-1].message, published[-1].level) == ("unconfigured", DiagnosticStatus.OK)
+    node.destroy_node()
+
+
+def test_after_a_failure_to_open_only_the_reason_is_left(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake_open(model_dir: Path, backend: str, threads: int, report: Callable[[str], None]) -> Pipeline:
+        report("building engine focus.onnx: 40 %, about 2 min left")
+        report("engine unverified: no reference")
+        raise EngineError("out of memory")
+
+    monkeypatch.setattr(Pipeline, "open", fake_open)
+    node, published = FocusNode(namespace="/opening"), []
+    monkeypatch.setattr(node._status, "_publisher", SimpleNamespace(publish=published.append))
+    node.trigger_configure()
+    assert published[-1].message == "cannot be configured: out of memory"
+    assert {item.key: item.value for item in published[-1].values}["state"] == "unconfigured"
+    node.destroy_node()
 
 
 def test_no_images_are_missed_in_the_status(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
