@@ -1,0 +1,232 @@
+"""TensorRT: a serialized engine on the GPU that it was built for."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from focusdepth_core.engine.base import EngineError, check_inputs
+from focusdepth_core.engine.cuda.memory import Buffer, Cuda, open_cuda
+from focusdepth_core.engine.tensorrt_names import DTYPES, library
+
+LOG = logging.getLogger(__name__)
+WARM_RUNS = 2  # of the same shapes before they are captured: TensorRT settles what depends on shapes in the first
+
+
+class StalePlan(EngineError):
+    """A plan that this TensorRT does not load here: damaged, or of another version or GPU. Building it again helps."""
+
+
+class Graph:
+    """At most one CUDA graph. ``handle``: 0 if there is none."""
+
+    def __init__(self, cuda: Cuda) -> None:
+        self._cuda, self.handle = cuda, 0
+
+    def drop(self) -> None:
+        if self.handle:
+            self._cuda.release_graph(self.handle)
+        self.handle = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output. ``shape``: with -1 per free axis; ``least`` and ``most``: an input's limits."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int, ...]
+    buffer: Buffer
+    least: tuple[int, ...] = ()
+    most: tuple[int, ...] = ()
+
+    def size(self, shape: tuple[int, ...]) -> int:
+        return int(np.prod(shape)) * np.dtype(self.dtype).itemsize
+
+    def host(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.buffer.host[: self.size(shape)].view(self.dtype).reshape(shape)
+
+
+class TensorRtEngine:
+    """See ``Engine``. Any thread may call ``run``; calls wait for each other.
+
+    ``plan``: from ``tensorrt_build.build``; ``network``: its name in messages. With ``cuda_graph``, runs whose shapes
+    are those of the runs before are replayed as a graph.
+
+    Raises ``StalePlan`` for a plan that does not load, ``EngineError`` without TensorRT, driver, GPU or enough memory.
+    """
+
+    def __init__(self, plan: bytes, network: str, cuda_graph: bool = True) -> None:
+        self._trt, self._cuda, self._network = library(), open_cuda(), network
+        self.name = f"{self._trt}, {self._cuda.device.name}"
+        self._wants_graph, self._graph, self._runs, self._lock = cuda_graph, Graph(self._cuda), 0, Lock()
+        self._resources = ExitStack()
+        self._finalizer = weakref.finalize(self, self._resources.close)
+        self._finalizer.atexit = False  # the process takes its memory along
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        self._stream = 0
+        self._inputs: dict[str, Tensor] = {}
+        self._outputs: list[Tensor] = []
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs, as the context has them
+        with self._cuda.current():
+            try:
+                self._load(plan)
+            except BaseException:
+                self.close()
+                raise
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See ``Engine.run``. Raises ``EngineError`` also for more targets than the plan was built for."""
+        with self._lock, self._cuda.current():
+            self._give(inputs)
+            if self._graph.handle:
+                self._cuda.launch(self._graph.handle, self._stream)
+            else:
+                self._enqueue()
+            self._cuda.synchronize(self._stream)
+            self._runs += 1
+            if self._wants_graph and self._runs >= WARM_RUNS and not self._graph.handle:
+                self._capture()
+            return {tensor.name: self._host(tensor).astype(np.float32) for tensor in self._outputs}
+
+    @property
+    def replays(self) -> bool:
+        """Whether the next run, if its shapes are those of the last, is a graph's."""
+        return bool(self._graph.handle)
+
+    def stages_ms(self, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """How long the GPU takes in a run without a graph: to get the inputs, to compute, and to give the outputs."""
+        with self._lock, self._cuda.current():
+            self._give(inputs)
+            times = self._cuda.times_ms(self._stream, self._upload, self._execute, self._download)
+            return dict(zip(("upload", "compute", "download"), times))
+
+    def close(self) -> None:
+        """Frees what it has on the GPU; it cannot run any more."""
+        with self._lock:
+            self._context = self._engine = self._runtime = None
+            self._finalizer()
+
+    def _load(self, plan: bytes) -> None:
+        self._runtime = self._trt.create("Runtime")
+        self._trt.errors.clear()
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise self._load_error()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise self._trt.error(f"{self._network} cannot be made ready by {self._trt}", "it gave no reason")
+        self._stream = self._cuda.stream()
+        self._resources.callback(self._cuda.release_stream, self._stream)
+        self._resources.callback(self._graph.drop)
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        mode = self._trt.api.TensorIOMode.INPUT
+        inputs = [name for name in names if self._engine.get_tensor_mode(name) == mode]
+        self._inputs = {name: self._input(name) for name in inputs}
+        self._declared = {
+            name: [None if side < 0 else side for side in tensor.shape] for name, tensor in self._inputs.items()
+        }
+        self._set_shapes({name: tensor.most for name, tensor in self._inputs.items()})
+        self._outputs = [self._output(name) for name in names if name not in self._inputs]
+        for tensor in (*self._inputs.values(), *self._outputs):
+            self._context.set_tensor_address(tensor.name, tensor.buffer.address)
+
+    def _load_error(self) -> EngineError:
+        error = self._trt.error(f"the engine of {self._network} cannot be loaded by {self._trt}", "it is damaged")
+        return error if "out of memory" in str(error) else StalePlan(str(error))
+
+    def _input(self, name: str) -> Tensor:
+        shape = tuple(self._engine.get_tensor_shape(name))
+        least, most = shape, shape
+        if -1 in shape:
+            least, _, most = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
+        return self._tensor(name, shape, most, least)
+
+    def _output(self, name: str) -> Tensor:
+        """Its memory is for the largest inputs."""
+        return self._tensor(name, tuple(self._engine.get_tensor_shape(name)), self._shape(name))
+
+    def _tensor(self, name: str, shape: tuple[int, ...], most: tuple[int, ...], least: tuple[int, ...] = ()) -> Tensor:
+        kind = self._engine.get_tensor_dtype(name)
+        known = {self._trt.member("DataType", key): dtype for key, dtype in DTYPES.items()}
+        if kind not in known:
+            raise EngineError(f"{self._network}: '{name}' is {kind}; inputs and outputs are FP32 or FP16")
+        buffer = self._cuda.buffer(int(np.prod(most)) * np.dtype(known[kind]).itemsize)
+        self._resources.callback(self._cuda.release, buffer)
+        return Tensor(name, known[kind], shape, buffer, least, most)
+
+    def _give(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Checks the inputs and puts them where the GPU gets them from."""
+        if self._context is None:
+            raise EngineError(f"{self._network} is closed")
+        check_inputs(self._network, self._declared, inputs)
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if shapes != self._shapes:
+            self._graph.drop()  # it may not outlive a change of the context that it was captured from
+            self._runs = 0
+            self._set_shapes(shapes)
+        for name, value in inputs.items():
+            self._inputs[name].host(value.shape)[...] = value
+
+    def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            tensor = self._inputs[name]
+            if not all(low <= side <= high for low, side, high in zip(tensor.least, shape, tensor.most)):
+                raise EngineError(
+                    f"the engine of {self._network} was built for '{name}' from {list(tensor.least)} to "
+                    f"{list(tensor.most)}, but was given {list(shape)}; give fewer targets, or build it for more"
+                )
+        self._shapes = {}
+        for name, shape in shapes.items():
+            if -1 in self._inputs[name].shape and not self._context.set_input_shape(name, shape):
+                raise self._trt.error(f"{self._network} does not take {list(shape)} for '{name}'", "no reason given")
+        self._shapes = shapes
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = tuple(self._context.get_tensor_shape(name))
+        if -1 in shape:
+            raise EngineError(f"{self._network}: the shape of '{name}' depends on values, {list(shape)}")
+        return shape
+
+    def _capture(self) -> None:
+        capturable = getattr(
+            self._context, "is_stream_capturable", None
+        )  # of TensorRT-RTX, which compiles while it runs
+        if capturable is not None and not capturable(self._stream):
+            return
+        try:
+            self._graph.handle = self._cuda.capture(self._stream, self._enqueue)
+        except EngineError as error:
+            self._wants_graph = False
+            LOG.warning("%s runs without a CUDA graph: %s", self._network, error)
+
+    def _enqueue(self) -> None:
+        self._upload()
+        self._execute()
+        self._download()
+
+    def _upload(self) -> None:
+        for name, shape in self._shapes.items():
+            tensor = self._inputs[name]
+            self._cuda.upload(tensor.buffer, tensor.size(shape), self._stream)
+
+    def _execute(self) -> None:
+        self._trt.errors.clear()
+        if not self._context.execute_async_v3(self._stream):
+            raise self._trt.error(f"{self._network} cannot be run by {self._trt}", "it gave no reason")
+
+    def _download(self) -> None:
+        for tensor in self._outputs:
+            self._cuda.download(tensor.buffer, tensor.size(self._shape(tensor.name)), self._stream)
+
+    def _host(self, tensor: Tensor) -> np.ndarray:
+        return tensor.host(self._shape(tensor.name))
