@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Optional
 
 import cv2
 import numpy as np
 
 from focusdepth_core.engine.model_folder import InputSpec
+from focusdepth_core.perception.window import Part, Window, bounds
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,11 @@ class Letterbox:
 
     def image(self, rgb: np.ndarray) -> np.ndarray:
         """H,W,3 uint8 -> 1,3,h,w float32, normalised; the padding is 0."""
-        method = cv2.INTER_AREA if self._ratio < 1 else cv2.INTER_LINEAR
-        small = cv2.resize(rgb, (self.width, self.height), interpolation=method)
+        small = resized(rgb, self.width, self.height)
         out = np.zeros((1, 3, self.spec.height, self.spec.width), np.float32)
-        for channel, (mean, std) in enumerate(zip(self.spec.mean, self.spec.std)):
-            inside = out[0, channel, : self.height, : self.width]
-            np.multiply(small[..., channel], np.float32(1 / (255 * std)), out=inside)
+        for plane, whole, mean, std in zip(cv2.split(small), out[0], self.spec.mean, self.spec.std):
+            inside = whole[: self.height, : self.width]
+            np.multiply(plane, np.float32(1 / (255 * std)), out=inside)
             inside -= np.float32(mean / std)
         return out
 
@@ -64,16 +66,64 @@ class Letterbox:
         y = self.height / (self.frame_height * self.spec.height)
         return np.array([x, y, x, y])
 
-    def to_frame(self, grid: np.ndarray) -> np.ndarray:
-        """A map over the whole input, at any resolution, bilinearly at the frame's pixels: gh,gw -> H,W float32.
+    def to_frame(self, grid: np.ndarray, window: Optional[Window] = None) -> np.ndarray:
+        """A map over the whole input, at any resolution, bilinearly at the frame's pixels: gh,gw -> H,W float32, or
+        h,w of ``window``.
 
         The frame starts in the grid's corner, so that the scale alone says where its pixels are, also where its far
         edge falls inside a cell.
         """
-        rows, cols = grid.shape
-        used_rows = -(-rows * self.height // self.spec.height)
-        used_cols = -(-cols * self.width // self.spec.width)
-        fx = self.frame_width * self.spec.width / (self.width * cols)
-        fy = self.frame_height * self.spec.height / (self.height * rows)
-        out = cv2.resize(grid[:used_rows, :used_cols], None, fx=fx, fy=fy, interpolation=cv2.INTER_LINEAR)
-        return out[: self.frame_height, : self.frame_width]
+        rows, columns = window or (slice(0, self.frame_height), slice(0, self.frame_width))
+        used_rows, used_columns = self._used(grid)
+        y, x = self._cells_per_pixel(grid)
+        return _stretched(_stretched(grid[:used_rows, :used_columns], rows, y).T, columns, x).T
+
+    def positive(self, grid: np.ndarray) -> Part:
+        """Of ``grid`` at the frame, a window that has everything above 0; it is empty where there is nothing."""
+        used_rows, used_columns = self._used(grid)
+        cells = bounds(grid[:used_rows, :used_columns] > 0)
+        sizes, scales = (self.frame_height, self.frame_width), self._cells_per_pixel(grid)
+        rows, columns = (_reached(*args) for args in zip(cells, scales, sizes))
+        return Part((rows, columns), self.to_frame(grid, (rows, columns)))
+
+    def _used(self, grid: np.ndarray) -> tuple[int, int]:
+        """Rows and columns of the grid that the frame lies in."""
+        rows, columns = grid.shape
+        return -(-rows * self.height // self.spec.height), -(-columns * self.width // self.spec.width)
+
+    def _cells_per_pixel(self, grid: np.ndarray) -> tuple[float, float]:
+        rows, columns = grid.shape
+        y = self.height * rows / (self.frame_height * self.spec.height)
+        return y, self.width * columns / (self.frame_width * self.spec.width)
+
+
+def _stretched(values: np.ndarray, pixels: slice, cells_per_pixel: float) -> np.ndarray:
+    """Linearly along the first axis, as ``cv2.resize`` does, but for some pixels alone."""
+    last = len(values) - 1
+    places = np.clip((np.arange(pixels.start, pixels.stop) + 0.5) * cells_per_pixel - 0.5, 0, last)
+    low = places.astype(np.intp)
+    part = (places - low).astype(np.float32)[:, None]
+    return values[low] * (1 - part) + values[np.minimum(low + 1, last)] * part
+
+
+def _reached(cells: slice, cells_per_pixel: float, size: int) -> slice:
+    """The pixels into which any of the cells is interpolated."""
+    if cells.stop == 0:
+        return cells
+    first, last = (cells.start - 0.5) / cells_per_pixel - 0.5, (cells.stop + 0.5) / cells_per_pixel - 0.5
+    return slice(max(math.floor(first), 0), min(math.ceil(last) + 1, size))
+
+
+def resized(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    """H,W,3 uint8 -> height,width,3 without aliasing.
+
+    An image of twice the size or more is halved first, for which OpenCV has a fast path: 1280 x 720 to 518 x 291 takes
+    0.6 ms and not 6; the difference is one grey level on average.
+    """
+    rows, columns = rgb.shape[:2]
+    method = cv2.INTER_AREA if width < columns else cv2.INTER_LINEAR
+    while rows >= 2 * height and columns >= 2 * width and not (rows % 2 or columns % 2):
+        rows, columns = rows // 2, columns // 2
+        rgb = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA)
+        method = cv2.INTER_LINEAR
+    return cv2.resize(rgb, (width, height), interpolation=method)

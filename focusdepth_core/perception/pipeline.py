@@ -15,10 +15,12 @@ from focusdepth_core.engine.open import open_model
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import check_targets, network_inputs
+from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_core.perception.scale import ScaleFitter
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.upsample import split_upsample
+from focusdepth_core.perception.window import Part
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -83,7 +85,7 @@ class Pipeline:
         preprocessed = time.perf_counter()
         depth, logits = self._infer(inputs)
         inferred = time.perf_counter()
-        frame_logits = [letterbox.to_frame(logit) for logit in logits]
+        frame_logits = [letterbox.positive(logit) for logit in logits]
         raw, space = self._in_space(split_upsample(depth, logits, frame_logits, letterbox), frame, letterbox)
         results = tuple(_target_result(t, logit, raw) for t, logit in zip(targets, frame_logits))
         postprocessed = time.perf_counter()
@@ -144,10 +146,11 @@ def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[
     return value
 
 
-def _target_result(target: Target, logit: np.ndarray, raw: np.ndarray) -> TargetResult:
-    mask = logit > 0
-    if not mask.any():
+def _target_result(target: Target, logit: Part, raw: np.ndarray) -> TargetResult:
+    mask, inside = np.zeros(raw.shape, bool), logit.values > 0
+    mask[logit.window] = inside
+    if not inside.any():
         return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan))
-    confidence = float(np.mean(1 / (1 + np.exp(-logit[mask]))))
-    low, median, high = np.quantile(raw[mask], QUANTILES)
-    return TargetResult(target, mask, confidence, (float(low), float(median), float(high)))
+    confidence = float(np.mean(1 / (1 + np.exp(-logit.values[inside]))))
+    low, median, high = quantiles(raw[logit.window][inside], QUANTILES).tolist()
+    return TargetResult(target, mask, confidence, (low, median, high))

@@ -8,33 +8,37 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.window import Part, Window, common, grown, merged, overlap
 
 # A network blurs the samples next to an edge over both surfaces. On synthetic edges, sent through the grids of a
 # 224 x 168 network, leaving out one sample lowered AbsRel in the 10 px band by 5 to 60 %; two were worse on thin parts.
 EDGE_KERNEL = np.ones((3, 3), np.uint8)
 REACH_KERNEL = np.ones((5, 5), np.uint8)  # a left-out sample has one farther inside within 2; thin parts have none
+REACH = 3  # samples that a target's pixels take part in, beyond its own
 
 
 def split_upsample(
-    depth: np.ndarray, logits: np.ndarray, frame_logits: Sequence[np.ndarray], letterbox: Letterbox
+    depth: np.ndarray, logits: np.ndarray, frame_logits: Sequence[Part], letterbox: Letterbox
 ) -> np.ndarray:
     """Raw depth of the network's input h,w -> H,W float32 at the frame, without mixtures of target and surroundings.
 
-    ``logits``: T,gh,gw mask logits over the input; ``frame_logits``: the same maps at the frame, each H,W. The largest
+    ``logits``: T,gh,gw mask logits over the input; ``frame_logits``: what of them is positive at the frame. The largest
     positive logit says which target a pixel or a sample belongs to. Pixels of one target, and those of none, are
     interpolated from samples of the same kind alone, and of these the ones next to an edge give way to the nearest one
-    farther inside, unless the part is too thin to have one. A target so small that it has no sample keeps plain
-    bilinear values.
+    farther inside, unless the part is too thin to have one. A target so small that it has no sample takes the values of
+    its surroundings. Only what lies around the targets is worked on.
     """
+    height, width = depth.shape
+    over_input = Letterbox(width, height, letterbox.spec)
     used = np.s_[: letterbox.height, : letterbox.width]
-    depth, size = depth[used], depth.shape[::-1]
-    sample_labels = _labels([cv2.resize(logit, size)[used] for logit in logits], depth.shape)
-    out = _resized(depth, letterbox)
-    labels = _labels(frame_logits, out.shape)
-    for label in range(len(logits) + 1):
-        samples = sample_labels == label
-        if samples.any() and not samples.all():
-            np.copyto(out, _resized(_extended(depth, samples), letterbox), where=labels == label)
+    labels = _labels([over_input.positive(logit) for logit in logits], depth.shape)[used]
+    depth, windows = depth[used], [_window_of_samples(part.window, letterbox) for part in frame_logits]
+    out = _resized(_surroundings(depth, labels == 0, windows), letterbox)
+    for grid, targets in _layers(depth, labels, windows):
+        fine = _resized(grid, letterbox)
+        for target in targets:
+            window = frame_logits[target].window
+            np.copyto(out[window], fine[window], where=_owned(frame_logits, target))
     return out
 
 
@@ -42,22 +46,76 @@ def _resized(depth: np.ndarray, letterbox: Letterbox) -> np.ndarray:
     return cv2.resize(depth, (letterbox.frame_width, letterbox.frame_height), interpolation=cv2.INTER_LINEAR)
 
 
-def _labels(logits: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+def _labels(logits: Sequence[Part], shape: tuple[int, ...]) -> np.ndarray:
     """Index + 1 of the largest positive logit of each place, 0 where there is none."""
     labels = np.zeros(shape, np.uint16)
-    best = np.zeros(shape, np.float32)
-    for label, logit in enumerate(logits, start=1):
-        labels[logit > best] = label
-        np.maximum(best, logit, out=best)
+    for index, part in enumerate(logits):
+        labels[part.window][_owned(logits, index)] = index + 1
     return labels
 
 
-def _extended(depth: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """``depth`` with every place outside ``samples``, and those at their edge, set to the nearest sample inside."""
-    inside = samples.astype(np.uint8)
+def _owned(logits: Sequence[Part], index: int) -> np.ndarray:
+    """Where in its window a target's logit is positive and the largest; among equals the first target has the place."""
+    own = logits[index]
+    owned = Part(own.window, own.values > 0)
+    for place, other in enumerate(logits):
+        if place != index and overlap(own.window, other.window):
+            shared = common(own.window, other.window)
+            mine, theirs, still = own.within(shared), other.within(shared), owned.within(shared)
+            np.logical_and(still, mine > theirs if place < index else mine >= theirs, out=still)
+    return owned.values
+
+
+def _surroundings(depth: np.ndarray, samples: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """``depth`` with every place in ``windows`` that is not well inside ``samples`` set to the nearest one that is."""
+    out, core = depth.copy(), _core(samples)
+    for window in merged(windows):
+        if core[window].any():
+            out[window] = _extended(depth[window], core[window])
+    return out
+
+
+def _layers(
+    depth: np.ndarray, labels: np.ndarray, windows: Sequence[Window]
+) -> list[tuple[np.ndarray, dict[int, Window]]]:
+    """Copies of ``depth`` in which the samples of some targets reach beyond their edges, and where: by the targets'
+    indices. Targets that are far enough from each other share a copy."""
+    layers: list[tuple[np.ndarray, dict[int, Window]]] = []
+    for target, window in enumerate(windows):
+        samples = labels[window] == target + 1
+        if not samples.any():
+            continue
+        free = (layer for layer in layers if not any(overlap(window, other) for other in layer[1].values()))
+        layer = next(free, None)
+        if layer is None:
+            layer = depth.copy(), {}
+            layers.append(layer)
+        layer[0][window] = _extended(depth[window], _core(samples))
+        layer[1][target] = window
+    return layers
+
+
+def _window_of_samples(window: Window, letterbox: Letterbox) -> Window:
+    """Around all samples from which the pixels of ``window`` are interpolated; empty if it is."""
+    scales = letterbox.height / letterbox.frame_height, letterbox.width / letterbox.frame_width
+    rows, columns = (
+        slice(int((pixels.start - 1) * scale), int((pixels.stop + 1) * scale)) if pixels.stop else pixels
+        for pixels, scale in zip(window, scales)
+    )
+    return grown((rows, columns), REACH, (letterbox.height, letterbox.width)) if rows.stop else window
+
+
+def _core(samples: np.ndarray) -> np.ndarray:
+    """uint8, 1 for ``samples``, h,w bool, without those at their edge unless the part is thin."""
+    inside = samples.view(np.uint8)
     deep = cv2.erode(inside, EDGE_KERNEL)
-    core = np.where(cv2.dilate(deep, REACH_KERNEL), deep, inside)
+    return np.where(cv2.dilate(deep, REACH_KERNEL), deep, inside)
+
+
+def _extended(depth: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """``depth`` with every place outside ``core`` set to the nearest one inside, of which there must be one."""
     _, nearest = cv2.distanceTransformWithLabels(1 - core, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    inside = core > 0
     values = np.empty(nearest.max() + 1, np.float32)
-    values[nearest[core > 0]] = depth[core > 0]
+    values[nearest[inside]] = depth[inside]
     return values[nearest]

@@ -98,10 +98,21 @@ def test_image_is_normalised_and_padded_with_the_mean() -> None:
 
 def test_shrinking_averages_the_pixels() -> None:
     rng = np.random.default_rng(0)
-    rgb = rng.integers(0, 256, (504, 672, 3), np.uint8)
-    mean_of_9 = rgb.reshape(168, 3, 224, 3, 3).mean((1, 3))
-    expected = ((mean_of_9 / 255 - MEAN) / STD).transpose(2, 0, 1)
-    np.testing.assert_allclose(letterbox(672, 504).image(rgb)[0], expected, atol=0.5 / 255 / min(STD) + 1e-5)
+    rgb = rng.integers(0, 256, (672, 896, 3), np.uint8)
+    mean_of_16 = rgb.reshape(168, 4, 224, 4, 3).mean((1, 3))
+    expected = ((mean_of_16 / 255 - MEAN) / STD).transpose(2, 0, 1)
+    np.testing.assert_allclose(letterbox(896, 672).image(rgb)[0], expected, atol=1 / 255 / min(STD) + 1e-5)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1280, 960), (641, 479), (1919, 1081), (449, 337)])
+def test_shrinking_does_not_alias(width: int, height: int) -> None:
+    rng = np.random.default_rng(0)
+    rgb = np.repeat(rng.integers(0, 256, (height, width, 1), np.uint8), 3, axis=2)
+    lb = letterbox(width, height)
+    inside = lb.image(rgb)[0, 0, : lb.height, : lb.width] * STD[0]
+    # The mean of n pixels deviates by 1 / sqrt(n) as much; taking single ones would leave the deviation as it is.
+    pixels = width * height / inside.size
+    assert inside.std() < 1.3 * (rgb / 255).std() / np.sqrt(pixels)
 
 
 def test_views_give_what_copies_give() -> None:

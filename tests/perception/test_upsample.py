@@ -24,8 +24,7 @@ def upsampled(
     depth: np.ndarray, maps: np.ndarray, width: int = 640, height: int = 480
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     lb = Letterbox(width, height, SPEC)
-    frame_logits = [lb.to_frame(m) for m in maps]
-    return split_upsample(depth, maps, frame_logits, lb), [m > 0 for m in frame_logits]
+    return split_upsample(depth, maps, [lb.positive(m) for m in maps], lb), [lb.to_frame(m) > 0 for m in maps]
 
 
 def samples(logit: np.ndarray) -> np.ndarray:

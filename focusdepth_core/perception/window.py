@@ -1,0 +1,70 @@
+"""Parts of a map: what is worked on around a target, in place of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+Window = tuple[slice, slice]  # rows, columns
+
+
+class Part(NamedTuple):
+    """``values`` of a map in its ``window``."""
+
+    window: Window
+    values: np.ndarray
+
+    def within(self, window: Window) -> np.ndarray:
+        """Its values in another window of the map, which must lie in its own."""
+        rows, columns = (slice(w.start - o.start, w.stop - o.start) for w, o in zip(window, self.window))
+        return self.values[rows, columns]
+
+
+def bounds(mask: np.ndarray) -> Window:
+    """The smallest window around the true places of ``mask``, H,W bool; without any it is empty."""
+    rows = _span(mask.any(axis=1))
+    return rows, _span(mask[rows].any(axis=0))
+
+
+def grown(window: Window, margin: int, shape: tuple[int, ...]) -> Window:
+    """By ``margin`` on each side, within a map of ``shape``."""
+    rows, columns = (
+        slice(max(side.start - margin, 0), min(side.stop + margin, length)) for side, length in zip(window, shape)
+    )
+    return rows, columns
+
+
+def overlap(a: Window, b: Window) -> bool:
+    return all(one.start < other.stop and other.start < one.stop for one, other in zip(a, b))
+
+
+def common(a: Window, b: Window) -> Window:
+    """Of two windows that overlap."""
+    rows, columns = (slice(max(s.start, o.start), min(s.stop, o.stop)) for s, o in zip(a, b))
+    return rows, columns
+
+
+def merged(windows: Iterable[Window]) -> list[Window]:
+    """Windows that do not overlap and cover all of ``windows``."""
+    found: list[Window] = []
+    for window in windows:
+        while True:
+            touching = [other for other in found if overlap(window, other)]
+            if not touching:
+                break
+            found = [other for other in found if other not in touching]
+            window = _around([window, *touching])
+        found.append(window)
+    return found
+
+
+def _around(windows: Sequence[Window]) -> Window:
+    rows, columns = (slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*windows))
+    return rows, columns
+
+
+def _span(found: np.ndarray) -> slice:
+    places = np.flatnonzero(found)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
