@@ -1,0 +1,210 @@
+"""What a slow finder sees on some frames, carried to every frame.
+
+The finder looks at a keyframe in a thread of its own. The masks that it finds follow the image from there, by the
+motion of their own pixels or, where these cannot be followed, by that of the whole image.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Optional, Protocol
+
+import cv2
+import numpy as np
+
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.motion import small_grey
+from focusdepth_core.perception.result import TargetResult
+from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.track import Track
+
+THUMBNAIL = (32, 24)  # px, that are compared to see whether the image has changed
+AGREEMENT = 0.3  # IoU of a carried mask and the network's below which one of them is wrong
+
+Asked = tuple[str, Optional[str]]  # id and text
+
+
+class Finds(Protocol):
+    """See ``Finder``."""
+
+    def check(self, target: Target) -> None: ...
+
+    def find(self, frame: Frame, targets: Sequence[Target]) -> Sequence[np.ndarray]: ...
+
+
+class Keyframes:
+    """Targets by text alone get the box, and the mask, of what ``finder`` saw; others have what they need.
+
+    ``carry`` is called with every frame, by one thread, and does not wait for the finder unless ``waits``, which makes
+    the same video give the same answers. A keyframe is due for a new target or text, when half of ``max_age`` (s) has
+    passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to 1). What was found
+    longer than ``max_age`` ago is not used. ``report`` is told in a sentence when a target is carried badly or no more.
+    """
+
+    def __init__(
+        self,
+        finder: Finds,
+        max_age: float,
+        min_change: float,
+        waits: bool = False,
+        report: Optional[Callable[[str], None]] = None,
+    ) -> None:
+        self._finder, self._max_age, self._min_change, self._waits = finder, max_age, min_change, waits
+        self._report = report
+        self._forget()
+
+    def _forget(self) -> None:
+        self._search: Optional[_Search] = None  # in the works
+        self._last: Optional[_Search] = None  # begun last
+        self._tracks: dict[Asked, Track] = {}
+        self._found_at = -math.inf  # stamp of their keyframe
+        self._in_use: dict[str, Track] = {}  # in this frame, by id
+        self._view, self._stamp = np.empty((0, 0), np.uint8), -math.inf
+        self._trouble: dict[str, str] = {}
+
+    def check(self, target: Target) -> None:
+        """Raises ``ValueError`` for a target that the finder cannot look for."""
+        self._finder.check(target)
+
+    def carry(self, frame: Frame, targets: Sequence[Target]) -> list[Optional[Target]]:
+        """Each target with a box in this frame and no text, None for one of which nobody knows where it is.
+
+        Raises what the finder raised on its last keyframe.
+        """
+        self._move_to(frame)
+        wanted = [target for target in targets if target.box is None]
+        if wanted and self._search is None and self._is_due(wanted):
+            self._search = self._last = _Search(self._finder, frame, wanted, self._view)
+            self._search.start(self._waits)
+        if self._search is not None and self._search.done.is_set():
+            self._take(self._search)
+        self._in_use = {}
+        return [self._carried(target, frame) if target.box is None else target for target in targets]
+
+    def priors(self, letterbox: Letterbox, grid: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Masks of the targets that are surely where they were carried to, by id, as probability on a grid of rows and
+        columns over the network's input."""
+        return {id: _on_grid(track.mask, letterbox, grid) for id, track in self._in_use.items() if track.is_sure}
+
+    def compare(self, results: Sequence[TargetResult]) -> None:
+        """With what the network made of the targets as ``carry`` gave them for this frame."""
+        for result in results:
+            track = self._in_use.get(result.target.id)
+            if track is not None and track.is_sure and result.found:
+                mask = track.mask
+                seen = cv2.resize(result.mask.view(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+                shared, union = np.count_nonzero(mask & seen), np.count_nonzero(mask | seen)
+                track.is_sure = bool(shared >= AGREEMENT * union)
+
+    def _move_to(self, frame: Frame) -> None:
+        view = small_grey(frame.image)
+        if frame.stamp <= self._stamp or view.shape != self._view.shape:
+            self._forget()
+        for asked in [a for a, track in self._tracks.items() if not track.follow(self._view, view)]:
+            del self._tracks[asked]
+        self._view, self._stamp = view, frame.stamp
+        search = self._search
+        if search is not None and frame.stamp - search.stamp > self._max_age:
+            search.is_late = True
+            self._tell("", f"the finder needs longer than keyframe.max_age = {self._max_age:g} s; raise it")
+        elif search is not None:
+            search.views.append(view)
+
+    def _is_due(self, wanted: Sequence[Target]) -> bool:
+        last = self._last
+        if last is None or not {_asked(target) for target in wanted} <= last.asked:
+            return True
+        is_old = self._stamp - last.stamp >= self._max_age / 2
+        return is_old or float(np.abs(_thumbnail(self._view) - last.thumbnail).mean()) > self._min_change
+
+    def _take(self, search: _Search) -> None:
+        self._search = None
+        if search.error is not None:
+            raise search.error
+        if not search.is_late:
+            search.catch_up()
+            self._tracks, self._found_at = search.tracks, search.stamp
+            self._trouble.pop("", None)
+
+    def _carried(self, target: Target, frame: Frame) -> Optional[Target]:
+        track, age = self._tracks.get(_asked(target)), self._stamp - self._found_at
+        if track is None:
+            return None
+        if age > self._max_age:
+            self._tell(target.id, f"target '{target.id}' is lost: nobody has seen it for {self._max_age:g} s")
+            return None
+        box = track.box(frame.width, frame.height)
+        if box is None:
+            return None
+        self._in_use[target.id] = track
+        sentence = "" if track.is_sure else f"target '{target.id}' cannot be followed well: its box is a guess"
+        self._tell(target.id, sentence)
+        return Target(target.id, box, score=target.score)
+
+    def _tell(self, subject: str, sentence: str) -> None:
+        """Once, until there is something else to tell about it; an empty sentence says that all is well."""
+        if sentence and sentence != self._trouble.get(subject) and self._report is not None:
+            self._report(sentence)
+        self._trouble[subject] = sentence
+
+
+class _Search:
+    """Of one keyframe, in its own thread until it is ``done``.
+
+    ``views``: small images of the keyframe and of the frames since, which ``Keyframes`` appends; ``is_late``: it does
+    so no more, and the tracks are of no use.
+    """
+
+    def __init__(self, finder: Finds, frame: Frame, targets: Sequence[Target], view: np.ndarray) -> None:
+        self._finder, self._frame, self._targets = finder, frame, targets
+        self.asked = frozenset(_asked(target) for target in targets)
+        self.stamp, self.thumbnail, self.views = frame.stamp, _thumbnail(view), [view]
+        self.is_late = False
+        self.tracks: dict[Asked, Track] = {}
+        self.error: Optional[Exception] = None
+        self.done = threading.Event()
+
+    def start(self, waits: bool) -> None:
+        if waits:
+            self._run()
+        else:
+            threading.Thread(target=self._run, name="keyframe", daemon=True).start()
+
+    def catch_up(self) -> None:
+        """Follow what was found through the views."""
+        while len(self.views) > 1:
+            before = self.views[0]
+            for asked in [a for a, track in self.tracks.items() if not track.follow(before, self.views[1])]:
+                del self.tracks[asked]
+            self.views.pop(0)
+
+    def _run(self) -> None:
+        try:
+            shape = self.views[0].shape
+            for target, mask in zip(self._targets, self._finder.find(self._frame, self._targets)):
+                if mask.any():
+                    self.tracks[_asked(target)] = Track.of(mask, shape)
+            self.catch_up()
+        except Exception as error:  # raised where somebody can be told
+            self.error = error
+        self.done.set()
+
+
+def _asked(target: Target) -> Asked:
+    return target.id, target.text
+
+
+def _thumbnail(view: np.ndarray) -> np.ndarray:
+    """About 0 in the mean, so that another exposure changes little."""
+    small = cv2.resize(view, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return small - small.mean()
+
+
+def _on_grid(mask: np.ndarray, letterbox: Letterbox, grid: tuple[int, int]) -> np.ndarray:
+    canvas = np.zeros((letterbox.spec.height, letterbox.spec.width), np.float32)
+    size = (letterbox.width, letterbox.height)
+    canvas[: size[1], : size[0]] = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(canvas, grid[::-1], interpolation=cv2.INTER_AREA)
