@@ -57,6 +57,15 @@ class Fake:
         return 10 if self.flavour == "tensorrt_rtx" else int(self.version.split(".")[0])
 
 
+class Strict:
+    """Takes no attributes but its own, as the bindings' classes do."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not hasattr(type(self), name) and name not in type(self).__annotations__:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        super().__setattr__(name, value)
+
+
 def install(
     monkeypatch: pytest.MonkeyPatch,
     version: str = "10.3.0",
@@ -156,12 +165,20 @@ def _building(fake: Fake) -> dict[str, Any]:
                 return None
             return _plan(fake, network._path.read_bytes(), config._shapes)
 
-    class ITensor:
+    class ITensor(Strict):
+        name: str
+        shape: tuple[int, ...]
+        dtype: int
+        is_shape_tensor: bool
+
         def __init__(self, name: str, shape: Sequence[int], dtype: int) -> None:
             self.name, self.shape, self.is_shape_tensor = name, tuple(shape), False
             self.dtype = _enums(fake)["DataType"](dtype)
 
-    class ILayer:
+    class ILayer(Strict):
+        num_inputs: int
+        num_outputs: int
+
         def __init__(self, output: ITensor) -> None:
             self._output, self.num_inputs, self.num_outputs = output, 0, 1
             if fake.major < 11 and fake.flavour == "tensorrt":
@@ -250,7 +267,7 @@ def _building(fake: Fake) -> dict[str, Any]:
         def set_shape(self, input: str, min: Sequence[int], opt: Sequence[int], max: Sequence[int]) -> None:
             self._shapes[input] = [list(min), list(opt), list(max)]
 
-    class IBuilderConfig:
+    class IBuilderConfig(Strict):
         def __init__(self) -> None:
             self._flags, self._workspace, self._shapes = {"TF32"}, 0, dict[str, Any]()
 

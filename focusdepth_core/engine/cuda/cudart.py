@@ -191,13 +191,14 @@ def libraries() -> list[Any]:
     found = []
     for name in [*names, *(path for pattern in patterns for path in sorted(glob.glob(pattern), reverse=True))]:
         try:
-            found.append(_declared(ctypes.CDLL(name)))
+            found.append(declared(ctypes.CDLL(name)))
         except (OSError, AttributeError):  # not there, or of another machine or CUDA
             continue
     return found
 
 
-def _declared(library: Any) -> Any:
+def declared(library: Any) -> Any:
+    """With the types of what is called. Raises ``AttributeError`` if it lacks a function."""
     for name, arguments in SIGNATURES.items():
         getattr(library, name).argtypes = arguments
     library.cudaGetErrorName.restype = c_char_p
