@@ -12,6 +12,7 @@ import numpy as np
 
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.target import Box, Target
+from focusdepth_core.perception.window import bounds, grown
 
 MIN_POINTS = 20
 MAX_POINTS = 4096  # enough for two parameters; more would only cost time
@@ -30,6 +31,7 @@ INLIER = 2.5  # robust deviations
 MAD_TO_SIGMA = 1.4826
 MIN_SIGMA = 1e-3  # of the mean of y: no sensor is better
 ITERATIONS = 10
+CONVERGED = 1e-3  # relative change of the robust deviation, which the next iteration would change by less
 
 Line = tuple[float, float]  # scale, shift
 
@@ -114,13 +116,24 @@ def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) ->
     """Raw values and metres of the points to fit, N each, float64."""
     use = hint_m > 0
     for mask in masks:
-        use &= cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
-    where = np.flatnonzero(use)
-    if where.size > MAX_POINTS:  # drawn, as a stride could fall in step with the sensor's own grid
-        where = where[np.random.default_rng(0).integers(0, where.size, MAX_POINTS)]
+        window = grown(bounds(mask), len(EDGE_KERNEL), mask.shape)
+        if mask[window].size:
+            use[window] &= cv2.morphologyEx(mask[window].view(np.uint8), cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
+    where = _drawn(use)
     x, z = raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
     finite = np.isfinite(x) & np.isfinite(z)
     return x[finite], z[finite]
+
+
+def _drawn(use: np.ndarray) -> np.ndarray:
+    """Flat places where ``use`` is true, at most ``MAX_POINTS``; drawn, as a stride could fall in step with the
+    sensor's own grid."""
+    rng = np.random.default_rng(0)
+    if np.count_nonzero(use) > use.size // 8:  # of so many it takes longer to list all than to try
+        tried = rng.integers(0, use.size, 10 * MAX_POINTS)
+        return tried[use.ravel()[tried]][:MAX_POINTS]
+    where = np.flatnonzero(use)
+    return where if where.size <= MAX_POINTS else where[rng.integers(0, where.size, MAX_POINTS)]
 
 
 def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
@@ -163,10 +176,12 @@ def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:
 def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
     """Inliers (bool, N), robust deviation, and the line through the inliers: Huber weights by the median residual, then
     least squares over the inliers."""
-    w = np.ones_like(x)
+    w, before = np.ones_like(x), math.inf
     for _ in range(ITERATIONS):
         error, sigma = _residuals(x, y, _line(x, y, w, shift))
-        w = np.minimum(1, HUBER * sigma / np.maximum(error, HUBER * sigma))
+        if abs(sigma - before) < CONVERGED * sigma:
+            break
+        w, before = np.minimum(1, HUBER * sigma / np.maximum(error, HUBER * sigma)), sigma
     inliers = error <= INLIER * sigma
     return inliers, sigma, _line(x[inliers], y[inliers], np.ones(inliers.sum()), shift)
 
