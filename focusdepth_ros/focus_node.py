@@ -57,6 +57,7 @@ class FocusNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._status.state("opening the model")
+        self._status.values({"engine": ""})
         try:
             pipeline = self._make_pipeline(self._store.current)
         except Exception as error:  # of whatever kind: the node must live to be configured anew
@@ -122,10 +123,13 @@ class FocusNode(LifecycleNode):
         return answering
 
     def _on_report(self, sentence: str) -> None:
-        """Of an engine: how far it is built, which is over with configure, or that it is not verified, which stays."""
+        """Of an engine: how far it is built, which is over with configure; that it is not verified, which stays; and
+        at last what was chosen and why.
+        """
         if sentence.startswith(UNVERIFIED):
             self._status.note(sentence)
         else:
+            self._status.values({"engine": sentence})
             self._status.state(sentence)
 
     def _on_image(self, image: AnyImage) -> None:

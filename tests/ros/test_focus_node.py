@@ -167,6 +167,7 @@ def test_what_takes_long_to_open_and_what_stays_untrue_is_told(ros: None, monkey
     def fake_open(model_dir: Path, backend: str, threads: int, report: Callable[[str], None]) -> Pipeline:
         report("building engine focus.onnx: 40 %, about 2 min left")
         report("engine unverified: no reference")
+        report("runs on TensorRT: chosen")
         return fake_pipeline(FakeEngine())
 
     monkeypatch.setattr(Pipeline, "open", fake_open)
@@ -177,8 +178,10 @@ def test_what_takes_long_to_open_and_what_stays_untrue_is_told(ros: None, monkey
         "opening the model",
         "building engine focus.onnx: 40 %, about 2 min left",
         "building engine focus.onnx: 40 %, about 2 min left; engine unverified: no reference",
+        "runs on TensorRT: chosen; engine unverified: no reference",
         "inactive; engine unverified: no reference",
     ]
+    assert {item.key: item.value for item in published[-1].values}["engine"] == "runs on TensorRT: chosen"
     node.trigger_activate()
     node.trigger_deactivate()
     assert published[-1].message == "inactive; engine unverified: no reference"
