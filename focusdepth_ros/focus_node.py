@@ -137,6 +137,10 @@ class FocusNode(LifecycleNode):
             self._answering.on_image(image)
 
     def _check(self) -> None:
+        if self.get_parameter("use_sim_time").value and not self.get_clock().now().nanoseconds:
+            self._status.complain("clock", "use_sim_time is set, but nothing has come on /clock: ages are unknown")
+        else:
+            self._status.settle("clock")
         if self._answering is not None:
             self._answering.check()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ import pytest
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PointStamped
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import String
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_ros.focus_node import open_pipeline
 from focusdepth_ros.image_msgs import pixels, to_image
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
+from focusdepth_ros.parameter_store import ros_name
+from focusdepth_ros.parameters import Parameters
 from tests.ros.harness import RELATIVE, Rig, camera_info, depth_hint, header, image, roi
 from tests.tiny_model import config
 
@@ -248,6 +254,68 @@ def test_a_flood_of_images_is_dropped_and_the_last_answered(rig: Rig) -> None:
     rig.spin_until(lambda: rig.value("refused") == "0", "the counts")
     stamps = [msg.header.stamp.sec for msg in rig.received[RELATIVE]]
     assert stamps == sorted(stamps)
+
+
+def test_a_flood_on_every_other_topic_does_not_keep_an_image_waiting(rig: Rig) -> None:
+    for seconds in range(1, 101):
+        many = [FocusTarget(id=str(n), roi=roi(10, 20, 30, 40)) for n in range(20)]
+        rig.send("targets", FocusTargetArray(header=header(seconds), targets=many))
+        rig.send("camera_info", camera_info(seconds))
+        rig.send("depth_hint", depth_hint(seconds, width=20, height=10))
+        rig.send("target_text", String(data="мак" * 4000))
+        rig.send("clicked_point", PointStamped(header=header(seconds)))
+    rig.send("image", image(100))
+    rig.answer(100)
+    rig.focus(roi(10, 20, 30, 40))
+    assert_recovers(rig, 101)
+
+
+def test_two_cameras_of_different_size_on_one_topic_are_answered_in_turn(rig: Rig) -> None:
+    for seconds in range(1, 7):
+        width, height = ((112, 84), (56, 42))[seconds % 2]
+        rig.send("image", image(seconds, width, height))
+        answer = rig.answer(seconds)
+        assert (answer.width, answer.height) == (width, height)
+
+
+def clock_at(rig: Rig, seconds: int) -> None:
+    publisher = rig.probe.create_publisher(Clock, "/clock", 1)
+    rig.spin_until(publisher.get_subscription_count, "a node that hears /clock")
+    publisher.publish(Clock(clock=header(seconds).stamp))
+    rig.spin_until(lambda: rig.node.get_clock().now().nanoseconds // 10**9 == seconds, "the clock")
+    rig.probe.destroy_publisher(publisher)
+
+
+def test_a_simulated_clock_that_jumps(make_rig: Any) -> None:
+    rig = make_rig(pair_wait=10.0, use_sim_time=True, max_image_age=5.0)
+    rig.start()
+    heard_sentence(rig, "use_sim_time is set, but nothing has come on /clock")
+    for seconds in (100, 3):
+        clock_at(rig, seconds)
+        for topic, msg in {"camera_info": camera_info, "depth_hint": depth_hint, "image": image}.items():
+            rig.send(topic, msg(seconds))
+        answer = rig.answer(seconds, "targets_3d")
+        assert (answer.has_scale, answer.scale_age) == (True, 0.0)
+        rig.spin_until(lambda: rig.statuses[-1].level == DiagnosticStatus.OK, "all well")
+    clock_at(rig, 60)
+    rig.send("image", image(4))
+    heard_sentence(rig, "images are 56.0 s old when they come, more than max_image_age = 5 s")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_at_the_limits_of_all_parameters_images_are_answered(rig: Rig, place: int) -> None:
+    now_s = rig.node.get_clock().now().nanoseconds // 10**9
+    rig.focus(roi(10, 20, 30, 40))
+    for seconds, spec in enumerate(fields(Parameters), start=now_s):
+        limits = spec.metadata["limits"]
+        if limits is not None and spec.metadata["settable"] == "always" and spec.name != "pair_wait":
+            (result,) = rig.node.set_parameters([Parameter(ros_name(spec), value=type(spec.default)(limits[place]))])
+            assert result.successful, result.reason
+            rig.send("camera_info", camera_info(seconds))
+            rig.send("depth_hint", depth_hint(seconds))
+            rig.send("image", image(seconds))
+            rig.answer(seconds)
+    assert rig.value("refused") in ("0", "")
 
 
 def lacking_model(folder: Path) -> Path:
