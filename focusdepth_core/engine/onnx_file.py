@@ -17,8 +17,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from focusdepth_core.engine.settings import TARGETS, Shape
+
 OPSETS = (18, 16)  # 16 for TensorRT 8.5, whose parser knows no LayerNormalization
-TARGETS = "targets"  # name of the dynamic axis
 MOST_TARGETS = 64  # traced for; runtimes take more
 MIN_FP16_VALUES = 256  # smaller tensors stay FP32
 REFUSED = {
@@ -49,6 +50,16 @@ class Artefact:
     @property
     def input_names(self) -> list[str]:
         return [name for key, value in self.inputs.items() for name in _names(key, value)]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of the inputs by name."""
+        found: dict[str, Shape] = {}
+        for key, value in self.inputs.items():
+            tensors = [value] if isinstance(value, torch.Tensor) else value
+            first = (TARGETS,) if key in self.per_target else ()
+            found |= {name: (*first, *t.shape[len(first) :]) for name, t in zip(_names(key, value), tensors)}
+        return found
 
 
 def write(artefact: Artefact, path: Path, opset: int) -> None:

@@ -50,9 +50,13 @@ class Sample(Scene):
 def scenes(width: int, height: int, texts: Optional[Texts] = None) -> list[Scene]:
     """The same for the same size and MuJoCo; with one target and with several in turn.
 
-    ``texts``: targets that it knows are called by their names, too. Raises ``ImportError`` without MuJoCo.
+    ``texts``: targets that it knows are called by their names, too. Raises ``EngineError`` without MuJoCo or OpenGL.
     """
-    return [replace(s, targets=tuple(_named(t, texts) for t in s.targets)) for s in _rendered(width, height)]
+    try:
+        rendered = _rendered(width, height)
+    except Exception as error:  # OpenGL fails in many ways, and MuJoCo's error has no other base
+        raise EngineError(f"scenes cannot be rendered, which needs focusdepth_core[sim] and OpenGL: {error}") from None
+    return [replace(scene, targets=tuple(_named(target, texts) for target in scene.targets)) for scene in rendered]
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +67,8 @@ def _rendered(width: int, height: int) -> tuple[Scene, ...]:
 
     count = min(max(PIXELS // (width * height), SCENES[0]), SCENES[1])
     stride = -(-max(width, height) // LONGEST_SIDE)
-    renderer, found = Renderer(width, height), []
+    renderer = Renderer(width, height)
+    found: list[Scene] = []
     for seed in seed_range(SPLIT):
         shot = next(iter(scene_frames(seed, renderer, 1)))
         chosen = sorted(shot.targets, key=lambda t: -t.area_px)[: MOST_TARGETS if len(found) % 2 else 1]
@@ -81,10 +86,10 @@ def _rendered(width: int, height: int) -> tuple[Scene, ...]:
 def _named(target: Target, texts: Optional[Texts]) -> Target:
     """By colour and category, or by category alone, or not."""
     name = target.text or ""
-    for text in () if texts is None else (name, name.partition(" ")[2]):
+    for text in (name, name.partition(" ")[2]):
         try:
-            texts.features(text)
-            return replace(target, text=text)
+            if texts is not None and texts.features(text):
+                return replace(target, text=text)
         except ValueError:  # not among those that it knows
             continue
     return replace(target, text=None)
@@ -112,7 +117,7 @@ def read(path: Path) -> list[Sample]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return list(_samples({name: file[name] for name in file.files}))
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise EngineError(f"{path} holds no samples for the self-check ({error}); export the model again") from None
 
 

@@ -24,6 +24,7 @@ from focusdepth_core.perception.result import Space
 
 FOCUS, PLAIN = "focus", "plain"
 AT_LEAST = ("boundary_f1", "mask_iou")  # the others are errors
+MIN_ABSREL = 0.01  # changes are relative to at least that: of a scene that is answered perfectly they mean nothing
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ NOTHING_RIGHT = Figures(np.inf, np.inf, np.inf, np.inf, 0.0, 0.0)
 
 
 def answered(model: ModelFolder, networks: Mapping[str, Engine], texts: Optional[Texts]) -> list[Sample]:
-    """Scenes with the answers of ``networks``, focus and plain. Raises ``ImportError`` without MuJoCo."""
+    """Scenes with the answers of ``networks``, focus and plain. Raises as ``scenes``."""
     found = []
     for scene in scenes(model.input.width, model.input.height, texts):
         focus, plain = (answer(model, networks[name], name, scene, texts) for name in (FOCUS, PLAIN))
@@ -99,12 +100,13 @@ def _figures(depth: np.ndarray, logits: np.ndarray, network: str, sample: Sample
     aligned, own = Prediction(reference, space, truth), Prediction(depth, space, truth)
     z_ref, z = (_metres(raw, space, aligned.alignment, truth) for raw in (reference, depth))
     error = np.abs(z - z_ref) / z_ref
-    region = sample.mask if network == FOCUS else np.ones_like(sample.mask)
+    region = sample.mask if network == FOCUS else truth.valid
+    absrel, absrel_ref = (float(one.error[region].mean()) for one in (own, aligned))
     return Figures(
         float(np.sqrt(np.mean((depth - reference) ** 2)) / reference.std()),
         float(error.mean()),
         float(error[sample.mask].mean()),
-        abs(float(own.error[region].mean() / aligned.error[region].mean()) - 1),
+        abs(absrel - absrel_ref) / max(absrel_ref, MIN_ABSREL),
         boundary_f1(edge_levels(z), edge_levels(z_ref), truth.valid),
         _iou(*masks),
     )

@@ -27,7 +27,7 @@ class TextCache:
         try:
             with np.load(path, allow_pickle=False) as file:
                 texts, features, mask = file["texts"], file["features"], file["mask"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise EngineError(f"{path} is no text cache ({error}); export the model again") from None
         if texts.ndim != 1 or features.ndim != 3 or mask.shape != features.shape[:2] or len(texts) != len(mask):
             raise EngineError(

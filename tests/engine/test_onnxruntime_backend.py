@@ -65,7 +65,7 @@ def test_cut_off_network_is_named(folder: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_backend_lists_the_known(folder: Path) -> None:
-    with pytest.raises(ValueError, match="backend 'tensorflow' is unknown; known: auto, onnxruntime"):
+    with pytest.raises(ValueError, match="backend 'tensorflow' is unknown; known: auto, tensorrt, onnxruntime"):
         open_engine(folder / "plain.onnx", "tensorflow")
 
 

@@ -1,0 +1,85 @@
+"""What an engine depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.model_folder import WEIGHTS
+from focusdepth_core.engine.tensorrt_build import Runtime
+
+SCHEMA = 1  # of how engines are built; another one makes all older engines stale
+JETSON = Path("/etc/nv_tegra_release")  # where the GPU has the computer's memory, of which there are several sizes
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """``onnx_sha256``: of the network with its weights; ``memory_gb``: on Jetson, else 0; ``shapes``: smallest, usual
+    and largest of each input, such as "1x4 1x4 16x4"."""
+
+    onnx_sha256: str
+    flavour: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    memory_gb: int
+    cuda_major: str
+    precision: str
+    shapes: Mapping[str, str]
+    workspace_mb: int
+    schema: int = SCHEMA
+
+    @classmethod
+    def of(
+        cls,
+        network: Path,
+        runtime: Runtime,
+        precision: str,
+        profiles: Mapping[str, Sequence[Sequence[int]]],
+        workspace_mb: int,
+    ) -> EngineKey:
+        """Raises ``EngineError`` for a file that cannot be read."""
+        return cls(
+            network_sha256(network),
+            runtime.flavour,
+            runtime.version,
+            runtime.gpu,
+            runtime.compute_capability,
+            round(runtime.memory_mb / 1024) if JETSON.exists() else 0,
+            runtime.cuda.partition(".")[0],
+            precision,
+            {name: " ".join("x".join(map(str, shape)) for shape in shapes) for name, shapes in profiles.items()},
+            workspace_mb,
+        )
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def network_sha256(network: Path) -> str:
+    """Of an ONNX file, and of the weights beside it if it names them. Raises ``EngineError`` if they cannot be read."""
+    try:
+        graph = network.read_bytes()
+        digest = hashlib.sha256(graph)
+        if WEIGHTS.encode() in graph:
+            status = network.with_name(WEIGHTS).stat()
+            digest.update(_sha256(network.with_name(WEIGHTS), status.st_size, status.st_mtime_ns))
+    except OSError as error:
+        raise EngineError(f"{network} cannot be read: {error}") from None
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _sha256(path: Path, size: int, changed_ns: int) -> bytes:
+    """Once for all networks of a folder; ``size`` and ``changed_ns`` tell an edited file from the one before."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.digest()
