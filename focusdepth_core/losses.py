@@ -32,6 +32,8 @@ class LossWeights:
     """Cross entropy and Dice of the prompt branch's mask, where that branch is trained."""
     auxiliary: float = 0.5
     """The same of the decoder's segmentation branch (model.auxiliary_mask), where that is trained."""
+    presence: float = 0.5
+    """Cross entropy of the prompt branch's judgement whether a text is in the image, where it has one."""
 
 
 def boundary_band(mask: torch.Tensor, radius: int) -> torch.Tensor:
@@ -79,6 +81,11 @@ def mask_loss(logits: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
     overlap = 2 * (probability * truth).sum((1, 2)) + 1
     dice = 1 - overlap / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)
     return F.binary_cross_entropy_with_logits(logits, truth) + dice.mean()
+
+
+def presence_loss(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Cross entropy between B logits and B of 0 and 1."""
+    return F.binary_cross_entropy_with_logits(logits.float(), present.float())
 
 
 def metres(raw: torch.Tensor, focal_px: torch.Tensor) -> torch.Tensor:

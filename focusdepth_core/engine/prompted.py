@@ -1,11 +1,13 @@
 """FocusDepth as the engines run it: one image, T targets, float32 arrays in and out.
 
 ``boxes``: T,4 cxcywh in [0, 1] of the input; ``has_box``: T, 0 for a target that is text alone; ``text``: T,L,C;
-``text_mask``: T,L, 0 throughout for a target without text. A model that takes boxes only has none of the last three.
+``text_mask``: T,L, 0 throughout for a target without text; ``prior``: T,rows,columns mask probability of an earlier
+frame, on the grid of the mask logits, 0 throughout for a target without one. A model has only those that it takes.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Optional
 
 import torch
@@ -23,14 +25,16 @@ def to_prompt(
     has_box: Optional[torch.Tensor] = None,
     text: Optional[torch.Tensor] = None,
     text_mask: Optional[torch.Tensor] = None,
+    prior: Optional[torch.Tensor] = None,
 ) -> Prompt:
     """Of one image."""
+    carried = None if prior is None else prior[None]
     if has_box is None:
-        return Prompt.box(boxes[None])
+        return replace(Prompt.box(boxes[None]), prior=carried)
     positive = torch.full_like(has_box, POSITIVE, dtype=torch.long)
     labels = torch.where(has_box > 0.5, positive, torch.full_like(positive, PADDING))
     words = None if text is None or text_mask is None else TextFeatures(text[None], text_mask[None] > 0.5)
-    return Prompt(boxes[None, :, None], labels[None, :, None], words)
+    return Prompt(boxes[None, :, None], labels[None, :, None], words, carried)
 
 
 def some_text(branch: PromptBranch) -> str:
@@ -39,11 +43,16 @@ def some_text(branch: PromptBranch) -> str:
 
 
 class Whole(nn.Module):
-    """image 1,3,h,w and the prompts -> depth 1,h,w for all targets together, mask_logits T,rows,columns."""
+    """image 1,3,h,w and the prompts -> depth 1,h,w for all targets together, mask_logits T,rows,columns and, from a
+    branch that judges it, presence T: the probability that what a text names is in the image.
+
+    ``outputs``: their names.
+    """
 
     def __init__(self, model: FocusDepth) -> None:
         super().__init__()
         self.model = model
+        self.outputs = ("depth", "mask_logits", *(("presence",) if model.prompt.judges_presence else ()))
 
     def forward(
         self,
@@ -52,10 +61,12 @@ class Whole(nn.Module):
         has_box: Optional[torch.Tensor] = None,
         text: Optional[torch.Tensor] = None,
         text_mask: Optional[torch.Tensor] = None,
+        prior: Optional[torch.Tensor] = None,
         prompt_image: Optional[torch.Tensor] = None,
     ) -> Tensors:
-        found = self.model(image, to_prompt(boxes, has_box, text, text_mask), prompt_image)
-        return found.depth[0], found.mask_logits[0]
+        found = self.model(image, to_prompt(boxes, has_box, text, text_mask, prior), prompt_image)
+        presence = () if found.presence is None else (torch.sigmoid(found.presence[0]),)
+        return (found.depth[0], found.mask_logits[0], *presence)
 
 
 class Vision(nn.Module):

@@ -75,7 +75,8 @@ class Sample:
     """``image`` 3,h,w float32, normalised and letterboxed; ``prompt_image`` 3,S,S float32, the same view, or None.
 
     ``depth`` h,w float32 metres, 0 = missing; ``mask`` h,w float32 {0, 1}; ``box`` 1,4 float32 cxcywh in [0, 1] of the
-    canvas; ``focal``: fx in pixels of the canvas, 0 = unknown; ``id``: of the row.
+    canvas; ``focal``: fx in pixels of the canvas, 0 = unknown; ``id``: of the row; ``absent``: a text that fits nothing
+    in the image, empty if none is known.
     """
 
     image: np.ndarray
@@ -86,6 +87,7 @@ class Sample:
     text: str
     focal: float
     id: str
+    absent: str = ""
 
 
 def sample(row: Row, canvas: CanvasSpec, augment: Augment, rng: np.random.Generator) -> Sample:

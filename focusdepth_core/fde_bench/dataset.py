@@ -18,7 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from focusdepth_core.fde_bench.augment import Augment, CanvasSpec, Sample, sample
-from focusdepth_core.fde_bench.manifest import Manifest, Row
+from focusdepth_core.fde_bench.image_texts import ImageTexts
+from focusdepth_core.fde_bench.manifest import Manifest
 
 BLOCK = 1000  # positions in which every manifest has exactly its share
 TRIES = 10  # rows for one position; so many bad ones in a row are no accident
@@ -29,7 +30,8 @@ class Batch:
     """``image`` B,3,h,w; ``prompt_image`` B,3,S,S or None; ``depth`` B,h,w metres, 0 = missing; ``mask`` B,h,w {0, 1}.
 
     ``box`` B,1,4 cxcywh in [0, 1] of the canvas; ``focal`` B, px of the canvas, 0 = unknown; all float32. ``text`` and
-    ``ids``: B strings. ``failures``: why rows were replaced by others, one sentence each.
+    ``ids``: B strings. ``failures``: why rows were replaced by others, one sentence each. ``absent``: B texts that fit
+    nothing in the image, empty where none is known.
     """
 
     image: torch.Tensor
@@ -41,6 +43,7 @@ class Batch:
     text: tuple[str, ...]
     ids: tuple[str, ...]
     failures: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -71,6 +74,7 @@ def collate(samples: Sequence[tuple[Sample, tuple[str, ...]]]) -> Batch:
         text=tuple(s.text for s in of),
         ids=tuple(s.id for s in of),
         failures=tuple(failure for _, failures in samples for failure in failures),
+        absent=tuple(s.absent for s in of),
     )
 
 
@@ -88,6 +92,7 @@ class FocusDataset(Dataset):
     ) -> None:
         self.canvas, self.augment, self.seed = canvas, augment, seed
         self._manifests = [manifest for manifest, _ in manifests]
+        self._texts = [ImageTexts(manifest) for manifest in self._manifests]
         self._usable = [_usable(manifest) for manifest in self._manifests]
         self._whose, self._rank, self._counts = _mix(np.array([weight for _, weight in manifests], float))
 
@@ -95,22 +100,25 @@ class FocusDataset(Dataset):
         """The sample, and the failures before it. Raises ``OSError`` if ten rows in a row are bad."""
         failures: list[str] = []
         for attempt in range(TRIES):
-            row = self._row(position, attempt)
+            k, index = self._place(position, attempt)
+            row = replace(self._manifests[k].row(index), texts=self._texts[k].singling(index))
+            absent = self._texts[k].absent(index, np.random.default_rng((self.seed, position, attempt, 1)))
             try:
                 rng = np.random.default_rng((self.seed, position, attempt))
-                return sample(row, self.canvas, self.augment, rng), tuple(failures)
+                return replace(sample(row, self.canvas, self.augment, rng), absent=absent), tuple(failures)
             except OSError as error:
                 failures.append(f"{row.id}: {error}")
         raise OSError(f"{TRIES} rows in a row are bad, the last one {failures[-1]}")
 
-    def _row(self, position: int, attempt: int) -> Row:
+    def _place(self, position: int, attempt: int) -> tuple[int, int]:
+        """Which manifest, and which of its rows."""
         block, at = divmod(position, BLOCK)
         k = int(self._whose[at])
         epoch, index = divmod(int(block * self._counts[k] + self._rank[at]), len(self._usable[k]))
         order = _order(self.seed, k, epoch, len(self._usable[k]))
         if attempt:
             index = np.random.default_rng((self.seed, position, attempt)).integers(len(order))
-        return self._manifests[k].row(int(self._usable[k][order[index]]))
+        return k, int(self._usable[k][order[index]])
 
 
 def _usable(manifest: Manifest) -> np.ndarray:

@@ -41,20 +41,23 @@ class FocusDepthConfig:
 
 
 class Features(NamedTuple):
-    """What is known before the fusion: ``tokens`` of the geometry encoder, and the prompt's maps."""
+    """What is known before the fusion: ``tokens`` of the geometry encoder, and what the prompt branch found."""
 
     tokens: list[torch.Tensor]
     aligned: Aligned
     mask_logits: torch.Tensor
+    presence: torch.Tensor | None = None
 
 
 class FocusOutput(NamedTuple):
     """``depth``: raw B,K,h,w, K = 1 map for all targets or one for each; ``mask_logits``: B,T,rows,columns;
-    ``auxiliary``: B,K,rows,columns logits of the decoder's segmentation branch, or None."""
+    ``auxiliary``: B,K,rows,columns logits of the decoder's segmentation branch, or None; ``presence``: B,T logits that
+    what the prompt names is in the image, or None."""
 
     depth: torch.Tensor
     mask_logits: torch.Tensor
     auxiliary: torch.Tensor | None
+    presence: torch.Tensor | None = None
 
 
 class FocusDepth(nn.Module):
@@ -123,7 +126,7 @@ class FocusDepth(nn.Module):
 
     def features_of(self, tokens: list[torch.Tensor], maps: PromptMaps) -> Features:
         """Prompt maps brought to the geometry grids."""
-        return Features(tokens, self.mssa.align(maps), maps.mask_logits)
+        return Features(tokens, self.mssa.align(maps), maps.mask_logits, maps.presence)
 
     def decode(self, features: Features, prompt: Prompt, union: bool = True) -> FocusOutput:
         """Fusion and depth."""
@@ -136,7 +139,8 @@ class FocusDepth(nn.Module):
         fused = self.geometry.fuse(pyramid, self.grid)
         depth = self.geometry.predict(fused, self.grid).unflatten(0, (images, -1))
         auxiliary = None if self.auxiliary is None else self.auxiliary(fused)[:, 0].unflatten(0, (images, -1))
-        return FocusOutput(depth, features.mask_logits[:, 0].unflatten(0, (images, -1)), auxiliary)
+        presence = None if features.presence is None else features.presence.unflatten(0, (images, -1))
+        return FocusOutput(depth, features.mask_logits[:, 0].unflatten(0, (images, -1)), auxiliary, presence)
 
     def _unconditioned(self, tokens: list[torch.Tensor]) -> list[torch.Tensor]:
         """What MSSA fuses into, B,C,grid each: the decoder's pyramid, or the tokens as maps."""

@@ -28,16 +28,18 @@ def model_config(model: FocusDepth, name: str) -> dict[str, Any]:
     config = model.config
     size = {"width": config.geometry.width, "height": config.geometry.height}
     own_input = {"side": model.prompt.side, "mean": list(PROMPT_MEAN), "std": list(PROMPT_STD)}
-    focal_px = model.geometry.focal_px
+    focal_px, takes = model.geometry.focal_px, model.prompt.takes
     return {
         "schema": SCHEMA,
         "name": name,
         "license": config.licence,
         "space": model.geometry.space.value,
-        "prompts": sorted(model.prompt.takes),
+        "prompts": sorted(takes),
         "input": size | {"mean": list(MEAN), "std": list(STD)},
         **({"prompt_input": own_input} if model.prompt.side else {}),
         **({} if focal_px is None else {"focal_px": focal_px}),
+        **({"mask_grid": list(model.prompt.mask_grid)} if "mask" in takes else {}),
+        **({"presence_threshold": float(model.prompt.threshold)} if model.prompt.judges_presence else {}),
         "architecture": asdict(config),
     }
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from focusdepth_core.fde_bench.augment import Augment
 from focusdepth_core.model.prompt.base import PromptBranch
+from focusdepth_core.training.prompts import PARTS
 from focusdepth_core.training.recipe import PRETRAINED, SCRATCH, Stage, TrainConfig
 
-NEEDS = {"box": {"box"}, "text": {"text"}, "both": {"box", "text"}, "mask": {"mask"}}  # of the prompt branch
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -29,14 +29,19 @@ def check_prompts(config: TrainConfig, branch: PromptBranch) -> None:
         f"prompts.{name} = {getattr(config.prompts, name)}: the prompt branch '{kind}' takes {takes} only; use 0 or "
         f"another model.prompt"
         for name in sorted(given)
-        if not NEEDS[name] <= branch.takes
+        if not PARTS[name] <= branch.takes
     ]
+    if config.prompts.absent > 0 and not branch.judges_presence:
+        faults.append(
+            f"prompts.absent = {config.prompts.absent}: the prompt branch '{kind}' as configured does not judge "
+            f"whether a text is in the image; use 0"
+        )
     if not branch.pretrained:
         faults += [
             f"prompts: none has a {part}, but model.prompt is made to take one and would never learn to; give "
             f"prompts.{part} a share or take it out of model.prompt"
             for part in ("text", "mask")
-            if part in branch.takes and not any(part in NEEDS[name] for name in given)
+            if part in branch.takes and not any(part in PARTS[name] for name in given)
         ]
     _refuse(faults)
 
@@ -77,7 +82,8 @@ def _numbers(config: TrainConfig) -> Iterator[str]:
     positive = {f"stages.{i}.lr": stage.lr for i, stage in enumerate(config.stages)}
     positive |= {f"data.train.{i}.weight": share.weight for i, share in enumerate(config.data.train)}
     positive |= {f"data.validation.{i}.weight": share.weight for i, share in enumerate(config.data.validation)}
-    positive["prompts.box + text + both + mask"] = sum(vars(config.prompts).values())
+    shares = {name: share for name, share in vars(config.prompts).items() if name != "absent"}
+    positive[f"prompts.{' + '.join(shares)}"] = sum(shares.values())
     yield from (f"{name} = {value}; it must be above 0" for name, value in positive.items() if not value > 0)
 
 

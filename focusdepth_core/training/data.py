@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from focusdepth_core.fde_bench.manifest import FILE, Manifest
 from focusdepth_core.model.geometry.base import PATCH
 from focusdepth_core.model.prompt.base import PromptBranch
 from focusdepth_core.training.checks import lineage
-from focusdepth_core.training.prompts import kinds_at
+from focusdepth_core.training.prompts import PARTS, kinds_at
 from focusdepth_core.training.recipe import ManifestShare, Simulation, Stage, TrainConfig
 
 
@@ -51,7 +52,8 @@ def training_batches(
 def validation_batches(
     config: TrainConfig, stage: Stage, branch: PromptBranch, rank: int = 0, processes: int = 1
 ) -> Iterator[tuple[Batch, list[str]]]:
-    """The same samples every time, as they are."""
+    """The same samples every time, as they are, each with a target that is there."""
+    config = replace(config, prompts=replace(config.prompts, absent=0.0))
     dataset = FocusDataset(_open(config.data.validation), canvas_of(config, stage, branch), Augment.none(), 0)
     mine = list(range(rank, config.data.validation_samples, processes))
     yield from _prompted(config, dataset, mine, config.batch // (processes * config.accumulate), 0)
@@ -61,7 +63,8 @@ def _prompted(
     config: TrainConfig, dataset: FocusDataset, mine: Sequence[int], size: int, workers: int
 ) -> Iterator[tuple[Batch, list[str]]]:
     for i, batch in enumerate(loader(dataset, size, mine, workers)):
-        yield batch, kinds_at(config.prompts, config.seed, mine[i * size : (i + 1) * size])
+        kinds = kinds_at(config.prompts, config.seed, mine[i * size : (i + 1) * size])
+        yield batch, ["text" if kind == "absent" and not text else kind for kind, text in zip(kinds, batch.absent)]
 
 
 def _open(shares: Sequence[ManifestShare]) -> list[tuple[Manifest, float]]:
@@ -86,7 +89,8 @@ def rows_and_images(shares: Sequence[ManifestShare]) -> tuple[int, int]:
 
 def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
     """Raises ``ValueError`` for texts of the data that a prompt branch with words of its own does not know."""
-    if branch.pretrained or not config.prompts.text + config.prompts.both > 0:
+    shares = vars(config.prompts).items()
+    if branch.pretrained or not any(share > 0 and "text" in PARTS[kind] for kind, share in shares):
         return
     faults: list[str] = []
     for text in _texts_of(config.data.train + config.data.validation):

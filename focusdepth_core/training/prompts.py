@@ -1,4 +1,4 @@
-"""How each sample is prompted: by its box, a text, both, or a mask."""
+"""How each sample is prompted: by its box, a text, a mask or several of them, or by a text that fits nothing."""
 
 from __future__ import annotations
 
@@ -13,27 +13,41 @@ from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt, PromptBranch, TextFeatures
 from focusdepth_core.training.recipe import PromptShares
 
-KINDS = ("box", "text", "both", "mask")
+PARTS = {  # what a target of each kind is given
+    "box": {"box"},
+    "text": {"text"},
+    "both": {"box", "text"},
+    "mask": {"mask"},
+    "box_mask": {"box", "mask"},
+    "text_mask": {"text", "mask"},
+    "absent": {"text"},
+}
 
 
 def kinds_at(shares: PromptShares, seed: int, positions: Sequence[int]) -> list[str]:
     """Drawn for each position by itself, so that they do not depend on how the batches are split up."""
-    weights = np.array([getattr(shares, kind) for kind in KINDS])
-    return [str(np.random.default_rng((seed, p)).choice(KINDS, p=weights / weights.sum())) for p in positions]
+    kinds, weights = list(PARTS), np.array([getattr(shares, kind) for kind in PARTS])
+    return [str(np.random.default_rng((seed, p)).choice(kinds, p=weights / weights.sum())) for p in positions]
+
+
+def is_present(kinds: Sequence[str], like: torch.Tensor) -> torch.Tensor:
+    """B: 0 for a target that is asked for and not there, else 1; of the device and type of ``like``."""
+    return torch.tensor([kind != "absent" for kind in kinds], device=like.device, dtype=like.dtype)
 
 
 def build_prompt(branch: PromptBranch, batch: Batch, kinds: Sequence[str]) -> Prompt:
     """One target for each image of the batch."""
     has_box, has_text, has_mask = (
-        torch.tensor([kind in names for kind in kinds], device=batch.box.device)
-        for names in (("box", "both"), ("text", "both"), ("mask",))
+        torch.tensor([part in PARTS[kind] for kind in kinds], device=batch.box.device)
+        for part in ("box", "text", "mask")
     )
     labels = torch.where(has_box, POSITIVE, PADDING)[:, None, None]
     boxes = torch.where(has_box[:, None, None], batch.box, 0.0)[:, :, None]
     text = prior = None
     # A branch that learns is given everything it takes, so that each of its weights has a gradient in each process.
-    if "text" in branch.takes and (not branch.pretrained or any(kind in ("text", "both") for kind in kinds)):
-        features, mask = branch.encode_text(batch.text)
+    if "text" in branch.takes and (not branch.pretrained or bool(has_text.any())):
+        asked = [batch.absent[i] if kind == "absent" else batch.text[i] for i, kind in enumerate(kinds)]
+        features, mask = branch.encode_text(asked)
         text = TextFeatures(features[:, None], (mask & has_text[:, None])[:, None])
     if "mask" in branch.takes:
         prior = carried(batch.mask, batch.box, branch.mask_grid) * has_mask[:, None, None, None]

@@ -64,6 +64,12 @@ class PromptShares:
     """Box and text."""
     mask: float = 0.0
     """The target's mask, moved a little, as if it came from an earlier frame."""
+    box_mask: float = 0.0
+    """Box and mask, as of a target that is tracked."""
+    text_mask: float = 0.0
+    """Text and mask."""
+    absent: float = 0.0
+    """A text that fits nothing in the image, so that the prompt branch learns to say so."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from focusdepth_core.fde_bench.dataset import Batch
-from focusdepth_core.losses import LossWeights, depth_loss, mask_loss
+from focusdepth_core.losses import LossWeights, depth_loss, mask_loss, presence_loss
 from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusOutput
-from focusdepth_core.training.prompts import build_prompt
+from focusdepth_core.training.prompts import build_prompt, is_present
 from focusdepth_core.training.recipe import Stage
 
-PARTS = ("loss", "depth", "mask", "auxiliary")
+PARTS = ("loss", "depth", "mask", "auxiliary", "presence")
 
 Kept = Features | list[torch.Tensor] | None  # of a cache: all features, the encoder's tokens, or nothing
 
@@ -29,7 +29,7 @@ class PlainStep(nn.Module):
         """``PARTS`` of the loss, in their order."""
         geometry = self.model.geometry
         depth = depth_loss(geometry(batch.image), batch.depth, geometry.space, None, self.weights, batch.focal)
-        return torch.stack([depth, depth.detach(), *torch.zeros(2, device=depth.device)])
+        return torch.stack([depth, depth.detach(), *torch.zeros(3, device=depth.device)])
 
 
 class FocusStep(nn.Module):
@@ -42,11 +42,15 @@ class FocusStep(nn.Module):
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
         out = predict(self.model, batch, kinds, kept)
-        weights, space = self.weights, self.model.geometry.space
-        parts = [depth_loss(out.depth[:, 0], batch.depth, space, batch.mask, weights, batch.focal)]
+        weights, space, nothing = self.weights, self.model.geometry.space, batch.depth.new_zeros(())
+        present = is_present(kinds, batch.depth)
+        mask = batch.mask * present[:, None, None]
+        parts = [depth_loss(out.depth[:, 0], batch.depth, space, mask, weights, batch.focal)]
         for logits, weight in ((out.mask_logits, weights.mask), (out.auxiliary, weights.auxiliary)):
             learns = logits is not None and _learns(self.model, logits is out.auxiliary)
-            parts.append(weight * mask_loss(logits[:, 0], batch.mask) if learns else parts[0].new_zeros(()))
+            parts.append(weight * mask_loss(logits[:, 0], mask) if learns else nothing)
+        judges = out.presence is not None and _learns(self.model, False)
+        parts.append(weights.presence * presence_loss(out.presence[:, 0], present) if judges else nothing)
         return torch.stack([sum(parts), *(part.detach() for part in parts)])
 
 

@@ -112,7 +112,7 @@ def test_features_computed_before_give_the_same_depth(model):
     kept = model.prompt.encode_image(image, tokens)
     maps = model.prompt(kept, TWO)
     cached = model.decode(Features(tokens, model.mssa.align(maps), maps.mask_logits), TWO)
-    for got, expected in zip(cached, model(image, TWO)):
+    for got, expected in zip(cached[:3], model(image, TWO)):
         assert torch.equal(got, expected)
 
 
@@ -132,7 +132,7 @@ def test_gradients_by_stage(grids, stage, decoder_learns):
     model = _moved(_model(grids=grids))
     learning = {id(p) for p in model.set_stage(stage)}
     out = model.train()(torch.randn(2, 3, 42, 70), Prompt.box(BOXES[:, :1].repeat(2, 1, 1)))
-    sum(x.std() for x in out).backward()
+    sum(x.std() for x in out if x is not None).backward()
     net = model.geometry.net
     for module, learns in ((net.backbone, False), (net.neck, decoder_learns), (net.head, decoder_learns)):
         assert any(p.grad is not None for p in module.parameters()) == learns

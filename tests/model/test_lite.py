@@ -130,7 +130,8 @@ def test_every_parameter_learns():
     branch = _branch(replace(CONFIG, text=8, words=("red", "mug"))).train()
     text = branch.encode_text(["red mug"])
     prompt = replace(BOX, text=type(text)(*(x[None] for x in text)), prior=_mask(branch))
-    sum(x.square().mean() for x in _all(branch(_encode(branch), prompt))).backward()
+    maps = branch(_encode(branch), prompt)
+    sum(x.square().mean() for x in [*_all(maps), maps.presence]).backward()
     assert not [n for n, p in branch.named_parameters() if p.grad is None]
 
 

@@ -14,7 +14,7 @@ from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt, TextFea
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
 GRID, CHANNELS = (3, 5), 32
-CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("the", "red", "blue", "mug", "cup", "left"))
+CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("old", "red", "blue", "mug", "cup", "left"))
 BOX = Prompt.box(torch.tensor([[[0.25, 0.4, 0.3, 0.4]]]))
 
 
@@ -40,7 +40,7 @@ def _all(maps):
 
 @torch.no_grad()
 def test_text_box_and_both_change_the_maps(branch, encoded):
-    mug, cup = (_words(branch, text) for text in ("the red mug", "the blue cup"))
+    mug, cup = (_words(branch, text) for text in ("old red mug", "the blue cup"))
     prompts = (BOX, Prompt.words(mug), Prompt.words(cup), replace(BOX, text=mug), replace(BOX, text=cup))
     maps = [branch(encoded, p) for p in prompts]
     for i, a in enumerate(maps):
@@ -86,12 +86,29 @@ def test_targets_with_and_without_text_in_one_prompt(branch, encoded):
 
 
 @torch.no_grad()
-def test_order_counts_and_padding_case_and_punctuation_do_not(branch):
-    a, b, c = branch.encode_text(["red mug", "mug red", "  Red, MUG! "]).features[:, :2]
-    assert torch.equal(a, c) and not torch.allclose(a, b.flip(0), atol=1e-2)
-    assert torch.allclose(a, branch.encode_text(["red mug"]).features[0, :2], atol=1e-6)
-    longer = branch.encode_text(["red mug", "red mug the left cup"]).features
-    assert torch.allclose(longer[0, :2], a, atol=1e-6)
+def test_order_counts_and_articles_case_punctuation_and_other_texts_do_not(branch):
+    a, b, c, d = branch.encode_text(["red mug", "mug red", "  Red, MUG! ", "the red mug"]).features
+    assert a.shape == (1, 8) and torch.equal(a, c) and torch.equal(a, d)
+    assert not torch.allclose(a, b, atol=1e-3)
+    assert torch.allclose(a, branch.encode_text(["red mug", "old red mug left cup"]).features[0], atol=1e-6)
+
+
+def test_presence_is_learnt_and_a_matter_of_the_text(branch):
+    """Of two images one has a mug: told by the text and the image together, by neither alone."""
+    torch.manual_seed(0)
+    pupil = LitePrompt(CHANNELS, GRID, CONFIG)
+    images = [[torch.randn(1, 3, 42, 70), [torch.randn(1, 15, CHANNELS) for _ in range(4)]] for _ in range(2)]
+    wanted = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    optimiser = torch.optim.Adam(pupil.parameters(), lr=1e-2)
+    for _ in range(40):
+        prompt = Prompt.words(_words(pupil, "mug", "cup"))
+        logits = torch.stack([pupil(pupil.encode_image(*image), prompt).presence for image in images])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert torch.equal(logits > 0, wanted.bool())
+    assert branch.judges_presence and branch.threshold == 0.5
 
 
 @pytest.mark.parametrize(
@@ -112,7 +129,7 @@ def test_what_cannot_be_read_is_refused(branch, text, message):
 
 def test_a_branch_without_words_takes_no_text(branch):
     box_only = LitePrompt(CHANNELS, GRID, replace(CONFIG, text=0, words=()))
-    assert box_only.takes == {"box"} and branch.takes == {"box", "text"}
+    assert box_only.takes == {"box"} and branch.takes == {"box", "text"} and not box_only.judges_presence
     with pytest.raises(ValueError, match="text 'red mug': this model takes no text; give the target a box"):
         box_only.encode_text(["red mug"])
     tokens = [torch.randn(1, 15, CHANNELS) for _ in range(4)]

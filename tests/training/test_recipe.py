@@ -91,7 +91,10 @@ IMPOSSIBLE = {
     "no stages": (staged(), "stages is empty"),
     "no steps": (staged(replace(FIRST, steps=0)), r"stages.0.steps = 0; it must be at least 1"),
     "no rate": (staged(replace(FIRST, lr=float("nan"))), "stages.0.lr = nan; it must be above 0"),
-    "no prompts": (replace(VALID, prompts=PromptShares(0)), "prompts.box [+] text [+] both [+] mask = 0.*above 0"),
+    "no prompts": (
+        replace(VALID, prompts=PromptShares(0)),
+        "prompts.box [+] text [+] both [+] mask [+].* = 0.*above 0",
+    ),
     "negative weight": (replace(VALID, loss=replace(VALID.loss, band=-1)), "loss.band = -1; it must be at least 0"),
     "a name twice": (staged(FIRST, replace(FIRST, start="first")), "name = first"),
     "a name that is a path": (staged(replace(FIRST, name="../x")), "name = ../x"),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from focusdepth_core.fde_bench.image_files import read_ids
+from focusdepth_core.fde_bench.image_files import read_depth, read_ids
 from focusdepth_core.fde_bench.source import SPLITS, Instance, SourceError, SourceFrame
 from focusdepth_core.fde_bench.sources.reading import each
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.splits import SCENE_FILE
+from focusdepth_core.sim.texts import Described, texts_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Sim:
     def _frame(self, item: str, record: dict, depth_scale: float) -> SourceFrame:
         stem = self.root / item / record["name"]
         ids = read_ids(stem.with_name(f"{stem.name}_ids.png"))
+        depth = read_depth(stem.with_name(f"{stem.name}_depth.png"))
+        masks = [ids == target["id"] for target in record["targets"]]
+        texts = texts_of([_described(target, mask, depth) for target, mask in zip(record["targets"], masks)])
         return SourceFrame(
             name=f"{item}/{record['name']}",
             group=item.partition("/")[2],
@@ -44,17 +48,16 @@ class Sim:
             image=stem.with_suffix(".jpg"),
             depth=stem.with_name(f"{stem.name}_depth.png"),
             depth_scale=depth_scale,
-            instances=tuple(_instance(target, ids) for target in record["targets"]),
+            instances=tuple(_instance(*one) for one in zip(record["targets"], masks, texts)),
             intrinsics=Intrinsics(**record["intrinsics"]),
         )
 
 
-def _instance(target: dict, ids: np.ndarray) -> Instance:
+def _described(target: dict, mask: np.ndarray, depth: np.ndarray) -> Described:
+    x = (target["box"][0] + target["box"][2]) / (2 * mask.shape[1])
+    return Described(target["category"], target["colour"], x, float(np.median(depth[mask])))
+
+
+def _instance(target: dict, mask: np.ndarray, texts: tuple[str, ...]) -> Instance:
     category = target["category"]
-    return Instance(
-        mask=ids == target["id"],
-        category=category,
-        raw_name=category,
-        texts=(f"{target['colour']} {category}",),
-        visible_fraction=target["visible_fraction"],
-    )
+    return Instance(mask, category, category, texts, target["visible_fraction"])

@@ -89,11 +89,13 @@ def _no_boxes(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 class PromptMaps:
     """What a prompt branch gives MSSA: features N,width,grid for the four geometry scales, finest first.
 
-    ``mask_logits``: N,1,rows,columns of the target's silhouette. N = B * T.
+    ``mask_logits``: N,1,rows,columns of the target's silhouette; ``presence``: N logits that what the prompt names is
+    in the image, None from a branch that does not judge it. N = B * T.
     """
 
     features: list[torch.Tensor]
     mask_logits: torch.Tensor
+    presence: torch.Tensor | None = None
 
 
 class PromptConfig(Protocol):
@@ -110,7 +112,8 @@ class PromptConfig(Protocol):
 
 class PromptBranch(nn.Module, ABC):
     """``takes``: "box", "boxes" (several, negative ones too), "text", "mask"; ``side``: of its own square input in
-    pixels, 0 if the geometry branch's input serves; ``pretrained``: it comes trained and is never changed.
+    pixels, 0 if the geometry branch's input serves; ``pretrained``: it comes trained and is never changed;
+    ``judges_presence``: it says whether what a text names is in the image.
 
     ``width``: channels of the features; ``feature_grids``, finest first, and ``mask_grid``: their sizes.
     """
@@ -119,6 +122,7 @@ class PromptBranch(nn.Module, ABC):
     takes: frozenset[str]
     side: int
     pretrained: bool
+    judges_presence: bool = False
     width: int
     feature_grids: list[Grid]
     mask_grid: Grid

@@ -75,8 +75,12 @@ def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 class LitePrompt(PromptBranch):
     """One or more boxes (their union), text, a mask. Feature grids: 4, 2, 1 and 1 times the patch grid; mask: 8 times.
 
-    A target without a mask gets its boxes in place of one, the whole image if it has none.
+    A target without a mask gets its boxes in place of one, the whole image if it has none. With text, a token that
+    stands for it goes through the transformer beside the image's, and tells whether the image has such a thing;
+    ``threshold``: presence probability from which it has, chosen on validation data.
     """
+
+    threshold: torch.Tensor
 
     side = 0
     pretrained = False
@@ -102,7 +106,12 @@ class LitePrompt(PromptBranch):
         self.mask = nn.Sequential(_conv(config.stem, config.stem), nn.Conv2d(config.stem, 1, 3, padding=1))
         self.prior = nn.Conv2d(1, width, 3, padding=1) if config.prior else None
         self.words = WordEncoder(config.words, config.text, config.heads) if config.text else None
-        self.modulation = nn.Linear(config.text, 2 * width) if config.text else None
+        self.modulation = nn.Linear(config.text, 2 * width, bias=False) if config.text else None
+        self.asked = nn.Linear(config.text, width) if config.text else None
+        self.presence = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1)) if config.text else None
+        self.judges_presence = bool(config.text)
+        if self.judges_presence:
+            self.register_buffer("threshold", torch.tensor(0.5))
 
     def encode_image(self, image: torch.Tensor, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """B,width,grid of two projected token maps, and the share that the image has in the stem's first layer."""
@@ -120,17 +129,15 @@ class LitePrompt(PromptBranch):
         self.check(prompt)
         tokens, image = image_features
         rasters = self._rasters(prompt)
-        early = self._early(tokens, rasters, prompt)
-        sequence = early.flatten(2).transpose(1, 2)
-        for block in self.blocks:
-            sequence = block(sequence)
-        at_1x = sequence.transpose(1, 2).unflatten(2, self.grid)
+        text = self._text(prompt, rasters)
+        early = self._early(tokens, rasters, prompt, text)
+        at_1x, presence = self._attended(early, text)
         fine = F.conv2d(rasters, self.stem[0].weight[:, 3:], padding=1)
         fine = self.stem[2](self.stem[1](fine + for_each(image, prompt)))
         at_2x = self.to_2x(F.interpolate(at_1x, scale_factor=2.0, mode="nearest"))
         at_4x = self.to_4x(F.interpolate(at_2x, scale_factor=2.0, mode="nearest") + self.down(fine))
         coarse = F.interpolate(self.to_fine(at_4x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return PromptMaps([at_4x, at_2x, at_1x, early], self.mask(fine + coarse))
+        return PromptMaps([at_4x, at_2x, at_1x, early], self.mask(fine + coarse), presence)
 
     def _rasters(self, prompt: Prompt) -> torch.Tensor:
         """B*T,1 or 2,mask grid: where the boxes are, and the mask of an earlier frame if the branch takes one."""
@@ -142,19 +149,35 @@ class LitePrompt(PromptBranch):
             prior = torch.where(prompt.prior.amax((2, 3), keepdim=True) > 0, prompt.prior, boxes)
         return torch.stack([boxes, prior], 2).flatten(0, 1)
 
-    def _early(self, tokens: torch.Tensor, rasters: torch.Tensor, prompt: Prompt) -> torch.Tensor:
+    def _text(self, prompt: Prompt, rasters: torch.Tensor) -> torch.Tensor | None:
+        """B*T,1,C, 0 for a target without text; None if the branch takes none."""
+        if self.modulation is None:
+            return None
+        if prompt.text is None:
+            return rasters.new_zeros(len(rasters), 1, self.config.text)
+        features, mask = prompt.text.features.flatten(0, 1), prompt.text.mask.flatten(0, 1)
+        return features * mask[..., None].to(features.dtype)
+
+    def _early(
+        self, tokens: torch.Tensor, rasters: torch.Tensor, prompt: Prompt, text: torch.Tensor | None
+    ) -> torch.Tensor:
         """B*T,width,grid: image tokens that know the prompt."""
         early = for_each(tokens, prompt) + self.box(prompt.raster(self.grid).flatten(0, 1)[:, None])
         if self.prior is not None:
             early = early + self.prior(F.avg_pool2d(rasters[:, 1:], FINE))
-        if self.modulation is not None and prompt.text is not None:
-            scale, shift = self._modulation(prompt.text)
+        if self.modulation is not None:
+            scale, shift = self.modulation(text[:, 0])[..., None, None].chunk(2, 1)
             early = early + early * scale + shift
         return early
 
-    def _modulation(self, text: TextFeatures) -> tuple[torch.Tensor, ...]:
-        """Scale and shift B*T,width,1,1 of the channels; 0 for a target without text."""
-        features, mask = text.features.flatten(0, 1), text.mask.flatten(0, 1).to(text.features.dtype)
-        count = mask.sum(1, keepdim=True)
-        mean = (features * mask[..., None]).sum(1) / count.clamp(min=1)
-        return (self.modulation(mean) * count.clamp(max=1))[..., None, None].chunk(2, 1)
+    def _attended(self, early: torch.Tensor, text: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """B*T,width,grid after the transformer, and the presence of B*T targets."""
+        sequence = early.flatten(2).transpose(1, 2)
+        if self.asked is not None:
+            sequence = torch.cat([self.asked(text), sequence], 1)
+        for block in self.blocks:
+            sequence = block(sequence)
+        presence = None
+        if self.presence is not None:
+            presence, sequence = self.presence(sequence[:, 0])[:, 0], sequence[:, 1:]
+        return sequence.transpose(1, 2).unflatten(2, self.grid), presence

@@ -12,26 +12,27 @@ from torch import nn
 from focusdepth_core.model.prompt.base import TextFeatures
 
 LONGEST = 16  # words
+ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[^\W_]+")
 
 
 def split(text: str) -> list[str]:
-    """Words of a text, in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
+    """Words of a text, in lower case, without punctuation and articles."""
+    return [word for word in _WORD.findall(text.lower()) if word not in ARTICLES]
 
 
 def check_words(words: Sequence[str]) -> None:
     """Raises ``ValueError`` for a vocabulary that ``split`` would not give or that says a word twice."""
     for word in words:
         if split(word) != [word]:
-            raise ValueError(f"words has {word!r}; give single words in lower case without punctuation")
+            raise ValueError(f"words has {word!r}; give single words in lower case, no punctuation and no articles")
     twice = sorted({w for w in words if words.count(w) > 1})
     if twice:
         raise ValueError(f"words has {', '.join(twice)} more than once")
 
 
 class WordEncoder(nn.Module):
-    """Embeddings and one transformer layer of ``width`` channels."""
+    """Embeddings and one transformer layer of ``width`` channels, whose mean over the words stands for a text."""
 
     def __init__(self, words: Sequence[str], width: int, heads: int) -> None:
         super().__init__()
@@ -55,8 +56,12 @@ class WordEncoder(nn.Module):
         return torch.tensor(padded, device=self.position.device)
 
     def forward(self, tokens: torch.Tensor) -> TextFeatures:
-        """A row of zeros is no text."""
-        return TextFeatures(self.layer(self.embedding(tokens) + self.position), tokens > 0)
+        """N,LONGEST -> N,1,width and N,1. A row of zeros is no text."""
+        is_word = tokens > 0
+        words = self.layer(self.embedding(tokens) + self.position)
+        count = is_word.sum(1, keepdim=True)
+        mean = (words * is_word[..., None]).sum(1) / count.clamp(min=1)
+        return TextFeatures(mean[:, None], count > 0)
 
     def _number(self, word: str, text: str) -> int:
         if word not in self.numbers:
