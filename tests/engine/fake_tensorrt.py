@@ -163,7 +163,7 @@ def _building(fake: Fake) -> dict[str, Any]:
             if error:
                 self._logger.log(ILogger.Severity.ERROR, error)
                 return None
-            return _plan(fake, network._path.read_bytes(), config._shapes)
+            return _plan(fake, network._proto, config._shapes)
 
     class ITensor(Strict):
         name: str
@@ -200,7 +200,7 @@ def _building(fake: Fake) -> dict[str, Any]:
         def __init__(self) -> None:
             self._inputs: list[ITensor] = []
             self._layers: list[ILayer] = []
-            self._path = Path()
+            self._path, self._proto = Path(), b""
 
         @property
         def num_inputs(self) -> int:
@@ -242,8 +242,9 @@ def _building(fake: Fake) -> dict[str, Any]:
 
             self._network._path = Path(model)
             try:
-                session = _session(Path(model).read_bytes())
-                graph = onnx.load(model).graph
+                proto = onnx.load(model)  # with weights that lie beside it
+                self._network._proto = proto.SerializeToString()
+                session, graph = _session(self._network._proto), proto.graph
             except Exception as error:  # ONNX Runtime's own classes have no other common base
                 self._errors.append(ParserError(str(error)))
                 return False
