@@ -10,18 +10,23 @@ MODEL is a folder or hub id of FocusDepth. OUT gets config.json, the weights rou
   vision.onnx prompt.onnx              the image once per frame; the targets in what was seen; depth from image and
   geometry.onnx                        what was found
   plain.onnx                           depth of a frame without a target
+  *.fp16.onnx *.mixed.onnx             the same with FP16 arithmetic, and with FP16 for matrix products alone
+  networks.bin                         the weights of all these
   texts.npz                            what the model was told, for models that take text: the texts of --texts
+  self_check.npz                       simulated scenes with the answers, by which each engine will be judged
 
-The ONNX files hold FP16 weights and compute in FP32, for any number of targets. Before OUT takes its place ONNX
-Runtime runs them beside torch on random inputs; a difference above 1 % of the output's spread is an error.
+The ONNX files hold FP16 weights, take any number of targets and compute in FP32 unless their name says otherwise.
+Before OUT takes its place ONNX Runtime runs them beside torch on random inputs; a difference above 1 % of the output's
+spread is an error.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -32,19 +37,30 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from focusdepth_core.engine import text_cache
+from focusdepth_core.engine import model_folder, samples, text_cache
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.model_folder import ModelFolder, variant
 from focusdepth_core.engine.onnx_file import OPSETS, Artefact, write
+from focusdepth_core.engine.open import open_model
 from focusdepth_core.engine.parity import differences, example
+from focusdepth_core.engine.precision import write_variants
 from focusdepth_core.engine.prompted import Geometry, Prompted, Vision, Whole, some_text
+from focusdepth_core.engine.self_check import answered
+from focusdepth_core.engine.settings import PRECISIONS, EngineSettings
+from focusdepth_core.engine.shared_weights import share
 from focusdepth_core.engine.torch_backend import PLAIN
 from focusdepth_core.engine.whole_folder import replaced
 from focusdepth_core.model.focusdepth import FocusDepth
 
-CONFIG, WEIGHTS, TEXTS = "config.json", "model.safetensors", "texts.npz"
-ONNX = ("focus", "vision", "prompt", "geometry", "plain")
-WRITTEN = (CONFIG, WEIGHTS, PLAIN, TEXTS, *(f"{name}.onnx" for name in ONNX))
+CONFIG, WEIGHTS, TEXTS, SAMPLES = "config.json", "model.safetensors", "texts.npz", "self_check.npz"
+ONNX = [
+    variant(Path(f"{name}.onnx"), precision).name
+    for name in ("focus", "vision", "prompt", "geometry", "plain")
+    for precision in PRECISIONS
+]
+WRITTEN = (CONFIG, WEIGHTS, PLAIN, TEXTS, SAMPLES, model_folder.WEIGHTS, *ONNX)
 KEPT = ("README.md", "LICENSE")  # a model card that is already there
-PER_TARGET = ("boxes", "has_box", "text", "text_mask", "maps", "mask_logits")
+PER_TARGET = ("boxes", "has_box", "text", "text_mask", "prior", "maps", "mask_logits", "presence")
 
 
 def export(
@@ -75,17 +91,34 @@ def export(
         if takes_text:
             text_cache.write(part / TEXTS, texts, *_encoded(focus, texts))
         artefacts = _artefacts(focus, baseline.geometry)
+        written = []
         for key, artefact in tqdm(artefacts.items(), desc="networks", unit="file"):
             write(artefact, part / f"{key}.onnx", opset)
+            written += [part / f"{key}.onnx", *write_variants(part / f"{key}.onnx")]
+        share(written, part / model_folder.WEIGHTS)
         focus.save_pretrained(part, name or out.name)
         _halve(part / WEIGHTS)
         if baseline is not focus:
             save_file({k: v.half() for k, v in baseline.geometry.state_dict().items()}, part / PLAIN)
         files = {key: f"{key}.onnx" for key in artefacts} | ({"texts": TEXTS} if takes_text else {})
-        _add(part / CONFIG, {"files": files})
+        settings = EngineSettings(inputs={key: artefact.shapes for key, artefact in artefacts.items()})
+        _add(part / CONFIG, {"files": files, "engine": asdict(settings)})
         parity = differences(focus, baseline.geometry, part)
         _add(part / CONFIG, {"export": {"opset": opset, "max_difference_from_torch": parity}})
+        if _write_samples(part):
+            _add(part / CONFIG, {"files": files | {"samples": SAMPLES}})
     return parity
+
+
+def _write_samples(folder: Path) -> bool:
+    model = ModelFolder.read(folder)
+    networks = open_model(model, "onnxruntime")
+    try:
+        samples.write(folder / SAMPLES, answered(model, networks._asdict(), networks.texts))
+    except EngineError as error:
+        warnings.warn(f"engines of this model will be unverified: {error}", stacklevel=3)
+        return False
+    return True
 
 
 def _rounded(model: FocusDepth) -> FocusDepth:
@@ -124,7 +157,8 @@ def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
     last = {"plain": Artefact(plain, image, ("depth",))}
     per_target = frozenset(PER_TARGET)
     if not focus.prompt.side:
-        return {"focus": Artefact(Whole(focus), given, ("depth", "mask_logits"), per_target)} | last
+        whole = Whole(focus)
+        return {"focus": Artefact(whole, given, whole.outputs, per_target)} | last
     seen = Vision(focus)(given["prompt_image"])
     prompts = {k: given[k] for k in ("boxes", "has_box", "text", "text_mask")}
     *maps, _ = Prompted(focus)(seen, **prompts)

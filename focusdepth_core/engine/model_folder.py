@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
 
+from focusdepth_core.engine.settings import FP32, EngineSettings
 from focusdepth_core.perception.result import Space
 
 SCHEMA = 1
 PATCH = 14  # px, side of a DINOv2 patch: the input is a whole number of patches
-PROMPTS = ("box", "text")  # what the pipeline feeds
-LEARNING_PROMPTS = ("boxes", "mask")  # a model may take more than that
+PROMPTS = ("box", "text", "mask")  # what the pipeline feeds; mask: of an earlier frame
+LEARNING_PROMPTS = ("boxes",)  # a model may take more than that
 STAGES = ("vision", "prompt", "geometry")
+WEIGHTS = "networks.bin"  # of all ONNX files of a folder, beside them
 
 Triple = tuple[float, float, float]
 
@@ -76,8 +78,10 @@ class ModelFolder:
     target. Both are None in a folder that was trained and not exported; torch alone can run that.
 
     Both have the same ``space``, but each its own scale and shift. ``prompts``: what of a target the model takes, "box"
-    and perhaps "text"; ``texts``: the features of the texts that it knows. ``focal_px``: of a metric model whose output
-    is metres at that focal length of its input and grows with it; None: it is metres at any.
+    and perhaps "text" and "mask"; ``texts``: the features of the texts that it knows. ``mask_grid``: rows and columns
+    of a mask that it takes; ``presence_threshold``: of a model that judges whether what a text names is in the image,
+    the probability from which it is. ``focal_px``: of a metric model whose output is metres at that focal length of its
+    input and grows with it; None: it is metres at any. ``samples``: what engines are judged by.
     """
 
     path: Path
@@ -91,6 +95,10 @@ class ModelFolder:
     texts: Optional[Path] = None
     prompt_input: Optional[PromptInput] = None
     focal_px: Optional[float] = None
+    mask_grid: Optional[tuple[int, int]] = None
+    presence_threshold: Optional[float] = None
+    samples: Optional[Path] = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
     @classmethod
     def read(cls, path: Union[str, Path]) -> ModelFolder:
@@ -105,6 +113,13 @@ class ModelFolder:
             return cls._parse(folder, json.loads(config_path.read_text(encoding="utf-8")))
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors too
             raise ModelFolderError(f"{config_path}: {error}") from None
+
+    def networks(self, network: str, precision: str) -> dict[str, Path]:
+        """The ONNX files of ``network``, focus or plain, by their name in ``files``; perhaps they do not exist."""
+        focus = self.focus if network == "focus" else self.plain
+        if isinstance(focus, Stages):
+            return {stage: variant(getattr(focus, stage), precision) for stage in STAGES}
+        return {} if focus is None else {network: variant(focus, precision)}
 
     @classmethod
     def _parse(cls, folder: Path, config: Any) -> ModelFolder:
@@ -121,8 +136,16 @@ class ModelFolder:
             input=_input(_value(config, "input", dict)),
             prompt_input=_prompt_input(config),
             focal_px=_focal(config),
+            engine=EngineSettings.parse(config.get("engine", {})),
+            mask_grid=_mask_grid(config) if "mask" in prompts else None,
+            presence_threshold=_threshold(config),
             **(_files(folder, config, "text" in prompts) if "files" in config else {}),
         )
+
+
+def variant(network: Path, precision: str) -> Path:
+    """The file with the same network in another precision; ``network`` is the one in FP32."""
+    return network if precision == FP32 else network.with_suffix(f".{precision}.onnx")
 
 
 def default_model_dir() -> Path:
@@ -171,6 +194,22 @@ def _focal(config: Any) -> Optional[float]:
     return float(value)
 
 
+def _mask_grid(config: Any) -> tuple[int, int]:
+    values = _value(config, "mask_grid", list)
+    if len(values) != 2 or not all(type(v) is int and v > 0 for v in values):
+        raise ModelFolderError(f"mask_grid = {json.dumps(values)[:80]}; expected rows and columns, above 0")
+    return values[0], values[1]
+
+
+def _threshold(config: Any) -> Optional[float]:
+    if "presence_threshold" not in config:
+        return None
+    value = _value(config, "presence_threshold", float)
+    if not 0 <= value <= 1:
+        raise ModelFolderError(f"presence_threshold = {value}; a probability is from 0 to 1")
+    return float(value)
+
+
 def _triple(config: Any, key: str, prefix: str) -> Triple:
     values = _value(config, key, list, prefix)
     if len(values) != 3 or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
@@ -188,7 +227,9 @@ def _space(name: str) -> Space:
 
 def _prompts(names: list[Any]) -> tuple[str, ...]:
     if "box" not in names or not all(name in (*PROMPTS, *LEARNING_PROMPTS) for name in names):
-        raise ModelFolderError(f"prompts = {json.dumps(names)[:80]}; this version feeds: box, and text beside it")
+        raise ModelFolderError(
+            f"prompts = {json.dumps(names)[:80]}; this version feeds: box, and text and mask beside it"
+        )
     return tuple(name for name in PROMPTS if name in names)
 
 
@@ -202,8 +243,12 @@ def _files(folder: Path, config: Any, takes_text: bool) -> dict[str, Any]:
         _value(config, "prompt_input", dict)
     else:
         raise ModelFolderError(f"files.focus is missing, and so are {', '.join(f'files.{key}' for key in STAGES)}")
-    texts = _file(folder, files, "texts") if takes_text else None
-    return {"focus": focus, "plain": _file(folder, files, "plain"), "texts": texts}
+    return {
+        "focus": focus,
+        "plain": _file(folder, files, "plain"),
+        "texts": _file(folder, files, "texts") if takes_text else None,
+        "samples": _file(folder, files, "samples") if "samples" in files else None,
+    }
 
 
 def _file(folder: Path, files: Any, key: str) -> Path:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from focusdepth_core.engine.base import Engine, EngineError, Texts
-from focusdepth_core.engine.model_folder import ModelFolder, Stages
+from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.proven import TensorRtModel
 from focusdepth_core.engine.self_check import FOCUS, PLAIN
-from focusdepth_core.engine.staged import StagedEngine
+from focusdepth_core.engine.settings import FP32
+from focusdepth_core.engine.staged import joined
 from focusdepth_core.engine.tensorrt_build import runtime
 from focusdepth_core.engine.text_cache import TextCache
 
@@ -59,6 +60,11 @@ def open_engine(path: Path, backend: str = "auto", threads: int = 0) -> Engine:
     return OnnxRuntimeEngine(path, threads)
 
 
+def open_network(model: ModelFolder, network: str, precision: str, threads: int = 0) -> Engine:
+    """``network``: focus or plain; by ONNX Runtime. Raises as ``open_model``."""
+    return joined([open_engine(path, ONNXRUNTIME, threads) for path in model.networks(network, precision).values()])
+
+
 def _auto(model: ModelFolder, threads: int, report: Report) -> Networks:
     if model.focus is None:
         return _open(model, TORCH, threads, report)._replace(why="the model has no ONNX files")
@@ -88,19 +94,14 @@ def _open(model: ModelFolder, backend: str, threads: int, report: Report) -> Net
     texts = None if model.texts is None else TextCache(model.texts)
     if backend == TENSORRT:
         return _open_tensorrt(model, texts, report)
-    plain = open_engine(model.plain, backend, threads)
-    if not isinstance(model.focus, Stages):
-        return Networks(open_engine(model.focus, backend, threads), plain, texts)
-    stages = (open_engine(p, backend, threads) for p in (model.focus.vision, model.focus.prompt, model.focus.geometry))
-    return Networks(StagedEngine(*stages), plain, texts)
+    return Networks(open_network(model, FOCUS, FP32, threads), open_network(model, PLAIN, FP32, threads), texts)
 
 
 def _open_tensorrt(model: ModelFolder, texts: Optional[Texts], report: Report) -> Networks:
     tensorrt = TensorRtModel(model, texts, report)
     focus, plain = tensorrt.open(FOCUS), tensorrt.open(PLAIN)
-    return Networks(
-        focus[0], plain[0], texts, f"TensorRT and a GPU are there; focus in {focus[1]}, plain in {plain[1]}"
-    )
+    why = f"TensorRT and a GPU are there; focus in {focus.precision}, plain in {plain.precision}"
+    return Networks(focus.engine, plain.engine, texts, why)
 
 
 def _open_torch(model: ModelFolder, threads: int, compiled: bool) -> Networks:

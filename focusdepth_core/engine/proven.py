@@ -14,10 +14,10 @@ from focusdepth_core.engine import samples
 from focusdepth_core.engine.base import Engine, EngineError, Texts
 from focusdepth_core.engine.cache import Cached, Entry, cached
 from focusdepth_core.engine.engine_key import EngineKey
-from focusdepth_core.engine.model_folder import STAGES, ModelFolder, Stages, variant
-from focusdepth_core.engine.self_check import FOCUS, Figures, check
+from focusdepth_core.engine.model_folder import ModelFolder
+from focusdepth_core.engine.self_check import Figures, check
 from focusdepth_core.engine.settings import FP16, FP32, INT8, MIXED, TARGETS, Shape
-from focusdepth_core.engine.staged import StagedEngine
+from focusdepth_core.engine.staged import joined
 from focusdepth_core.engine.tensorrt_backend import TensorRtEngine
 from focusdepth_core.engine.tensorrt_build import build, runtime
 
@@ -60,17 +60,10 @@ class TensorRtModel:
     def precisions(self, network: str) -> list[str]:
         """From the one that the model folder names on, those that it has."""
         wanted = LADDER[LADDER.index(self.model.engine.precision) :]
-        return [p for p in wanted if all(path.is_file() for path in self.files(network, p).values())]
+        return [p for p in wanted if all(path.is_file() for path in self.model.networks(network, p).values())]
 
-    def files(self, network: str, precision: str) -> dict[str, Path]:
-        """ONNX files of ``network``, focus or plain, by their name in engine.inputs."""
-        focus = self.model.focus
-        if network == FOCUS and isinstance(focus, Stages):
-            return {stage: variant(getattr(focus, stage), precision) for stage in STAGES}
-        return {network: variant(getattr(self.model, network), precision)}
-
-    def open(self, network: str) -> tuple[Engine, str]:
-        """The first engine that passes, and its precision.
+    def open(self, network: str) -> Built:
+        """In the first precision that passes.
 
         Raises ``EngineError`` with the figures of all if none does, and what building and loading raise.
         """
@@ -79,7 +72,7 @@ class TensorRtModel:
             built = self.build(network, precision)
             faults = self.faults(network, built)
             if not faults:
-                return built.engine, precision
+                return built
             built.close()
             refused.append(f"{precision}: {', '.join(faults)}")
             self._report(f"the engine of {network} does not pass its self-check in {refused[-1]}")
@@ -90,9 +83,8 @@ class TensorRtModel:
 
     def build(self, network: str, precision: str) -> Built:
         """From the cache where it can be."""
-        parts = [self._cached(key, path, precision) for key, path in self.files(network, precision).items()]
-        engines = [part.engine for part in parts]
-        return Built(engines[0] if len(engines) == 1 else StagedEngine(*engines), precision, parts)
+        parts = [self._cached(key, path, precision) for key, path in self.model.networks(network, precision).items()]
+        return Built(joined([part.engine for part in parts]), precision, parts)
 
     def faults(self, network: str, built: Built) -> list[str]:
         """What is wrong with it; of engines that were judged here before, with this driver, what was found then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -32,17 +32,22 @@ class PromptStages:
 
 
 class StagedEngine:
-    """``geometry``: image, boxes and the maps of ``PromptStages`` -> depth."""
+    """``geometry``: image, boxes and the maps of ``PromptStages`` -> depth. ``prompt``: the stages before it."""
 
     def __init__(self, vision: Engine, prompt: Engine, geometry: Engine) -> None:
-        self._prompt, self._geometry = PromptStages(vision, prompt), geometry
+        self.prompt, self._geometry = PromptStages(vision, prompt), geometry
         self.name = geometry.name
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See ``Engine.run``."""
         if "image" not in inputs:
             raise EngineError(f"a network in stages takes image and prompt_image, but was given {sorted(inputs)}")
-        outputs = self._prompt.run(inputs)
+        outputs = self.prompt.run(inputs)
         maps = {name: value for name, value in outputs.items() if name != "mask_logits"}
         maps.update({name: inputs[name] for name in BOXES if name in inputs})
         return {**outputs, **self._geometry.run({"image": inputs["image"], **maps})}
+
+
+def joined(engines: Sequence[Engine]) -> Engine:
+    """Of one network: itself, or its three stages as one."""
+    return engines[0] if len(engines) == 1 else StagedEngine(*engines)

@@ -23,17 +23,31 @@ Shapes = dict[str, Sequence[Any]]
 
 
 class TorchEngine:
-    """``net`` takes the tensors of ``shapes`` by name and gives those of ``outputs``."""
+    """``net`` takes the tensors of ``shapes`` by name and gives those of ``outputs``.
 
-    def __init__(self, net: nn.Module, shapes: Shapes, outputs: Sequence[str], device: str) -> None:
-        self.name = f"torch, {device.upper()}"
-        self._net, self._shapes, self._outputs, self._device = net.to(device), shapes, outputs, device
+    ``half``: computes in FP16; ``compiled``: and, on a GPU, as one CUDA graph for each number of targets.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        shapes: Shapes,
+        outputs: Sequence[str],
+        device: str,
+        half: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        self.name = f"torch{', compiled' * compiled}{', FP16' * half}, {device.upper()}"
+        self._dtype = torch.float16 if half else torch.float32
+        self._net, self._shapes, self._outputs, self._device = net.to(device, self._dtype), shapes, outputs, device
+        self._call = torch.compile(self._net, mode="reduce-overhead", dynamic=False) if compiled else self._net
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See ``Engine.run``."""
         check_inputs(type(self._net).__name__, self._shapes, inputs)
-        found = self._net(**{name: torch.from_numpy(value).to(self._device) for name, value in inputs.items()})
+        given = {name: torch.from_numpy(value).to(self._device, self._dtype) for name, value in inputs.items()}
+        found = self._call(**given)
         found = found if isinstance(found, tuple) else (found,)
         return {name: value.float().cpu().numpy() for name, value in zip(self._outputs, found)}
 
@@ -56,8 +70,13 @@ class TorchTexts:
         return np.zeros_like(features), np.zeros_like(mask)
 
 
-def open_folder(model: ModelFolder, threads: int) -> tuple[TorchEngine, TorchEngine, Optional[Texts]]:
-    """Focus and plain network, and the texts if it takes any. Raises ``EngineError`` if the weights do not load."""
+def open_folder(
+    model: ModelFolder, threads: int, compiled: bool = False, half: Optional[bool] = None
+) -> tuple[TorchEngine, TorchEngine, Optional[Texts]]:
+    """Focus and plain network, and the texts if it takes any. Raises ``EngineError`` if the weights do not load.
+
+    ``half``: None: only if compiled, on a GPU.
+    """
     if threads:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -68,8 +87,11 @@ def open_folder(model: ModelFolder, threads: int) -> tuple[TorchEngine, TorchEng
         raise EngineError(f"model {model.name} cannot be loaded by torch: {error}") from None
     shapes = input_shapes(net)
     texts = TorchTexts(net.prompt) if "text" in model.prompts else None
-    focus = TorchEngine(Whole(net).eval(), shapes, ("depth", "mask_logits"), device)
-    return focus, TorchEngine(plain.eval(), {"image": shapes["image"]}, ("depth",), device), texts
+    whole = Whole(net).eval()
+    half = compiled and device == "cuda" if half is None else half
+    focus = TorchEngine(whole, shapes, whole.outputs, device, half, compiled)
+    image = {"image": shapes["image"]}
+    return focus, TorchEngine(plain.eval(), image, ("depth",), device, half, compiled), texts
 
 
 def input_shapes(model: FocusDepth) -> Shapes:
@@ -78,6 +100,8 @@ def input_shapes(model: FocusDepth) -> Shapes:
     shapes: Shapes = {"image": [1, 3, geometry.height, geometry.width], "boxes": [None, 4]}
     if "text" in model.prompt.takes:
         shapes |= {"has_box": [None], "text": [None, None, None], "text_mask": [None, None]}
+    if "mask" in model.prompt.takes:
+        shapes["prior"] = [None, *model.prompt.mask_grid]
     if side:
         shapes["prompt_image"] = [1, 3, side, side]
     return shapes
