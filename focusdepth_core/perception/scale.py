@@ -75,7 +75,7 @@ class ScaleFitter:
         view = raw[:: max(1, raw.shape[0] // VIEW[0]), :: max(1, raw.shape[1] // VIEW[1])]
         if stamp <= self._stamp or _is_cut(self._view, view):
             self._forget(shift=0.0)
-        elif not _are_same(self._targets, targets):
+        elif not are_same(self._targets, targets):
             self._forget(self._shift)
         else:
             self._gram *= math.exp((self._stamp - stamp) / MEMORY_S)
@@ -119,13 +119,13 @@ def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) ->
         window = grown(bounds(mask), len(EDGE_KERNEL), mask.shape)
         if mask[window].size:
             use[window] &= cv2.morphologyEx(mask[window].view(np.uint8), cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
-    where = _drawn(use)
+    where = drawn(use)
     x, z = raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
     finite = np.isfinite(x) & np.isfinite(z)
     return x[finite], z[finite]
 
 
-def _drawn(use: np.ndarray) -> np.ndarray:
+def drawn(use: np.ndarray) -> np.ndarray:
     """Flat places where ``use`` is true, at most ``MAX_POINTS``; drawn, as a stride could fall in step with the
     sensor's own grid."""
     rng = np.random.default_rng(0)
@@ -143,7 +143,7 @@ def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
     return bool(np.nanmedian(np.abs(now - before)) > CUT * (high - low))
 
 
-def _are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
+def are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
     """Boxes may have moved, as long as each still touches where it was."""
     return len(before) == len(now) and all(
         a.id == b.id and a.text == b.text and _overlap(a.box, b.box) for a, b in zip(before, now)

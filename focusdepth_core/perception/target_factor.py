@@ -1,0 +1,91 @@
+"""By what a target's metres differ from those of the frame's scale, as the sensor sees it there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from focusdepth_core.perception.result import Scale, TargetResult
+from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, are_same, drawn
+from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.window import grown
+
+# On 80 simulated tables of the validation split, with a sensor that had 30 % of the target or a hole in its place, the
+# median position error fell from 5.6 to 1.6 cm and from 5.8 to 3.8 cm; half or twice these values changed little.
+AROUND = 1.0  # of the target's size (the root of its area): how far from it the sensor's points count
+ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
+MEASURED = 0.3  # of the sensor's density around, from which the points on the target speak for it alone
+
+
+class _Factor(NamedTuple):
+    target: Target
+    log: float
+
+
+class TargetFactors:
+    """One scale and shift serve the whole frame, and a network is off by another share in each part of it.
+
+    On a target it is corrected by one factor: the median of sensor depth over the frame's metres, on the target or,
+    where the sensor has a hole, around it in image and depth. It is smoothed over time as the scale is; without new
+    points it holds. A stamp that is not after the last one, another target and a jump start anew.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Factor] = {}  # by target's id
+        self._stamp = -math.inf
+
+    def correct(
+        self,
+        results: Sequence[TargetResult],
+        raw: np.ndarray,
+        hint_m: Optional[np.ndarray],
+        scale: Optional[Scale],
+        stamp: float,
+    ) -> list[TargetResult]:
+        """The results with their ``factor``; ``raw`` and ``hint_m``: as of ``ScaleFitter.fit``, ``scale``: its own."""
+        before = self._known if stamp > self._stamp and scale is not None else {}
+        kept = math.exp((self._stamp - stamp) / MEMORY_S) if before else 0.0
+        self._known, self._stamp = {}, stamp
+        for result in results:
+            held = before.get(result.target.id)
+            if held is not None and not are_same([held.target], [result.target]):
+                held = None
+            now = None if hint_m is None or scale is None else _log_factor(result, raw, hint_m, scale)
+            log = _smoothed(held and held.log, now, kept)
+            if log is not None:
+                self._known[result.target.id] = _Factor(result.target, log)
+        return [replace(result, factor=self._of(result)) for result in results]
+
+    def _of(self, result: TargetResult) -> float:
+        known = self._known.get(result.target.id)
+        return 1.0 if known is None else math.exp(known.log)
+
+
+def _smoothed(held: Optional[float], now: Optional[float], kept: float) -> Optional[float]:
+    if held is None or now is None:
+        return held if now is None else now
+    return now if abs(now - held) > JUMP else kept * held + (1 - kept) * now
+
+
+def _log_factor(result: TargetResult, raw: np.ndarray, hint_m: np.ndarray, scale: Scale) -> Optional[float]:
+    """None with too few points."""
+    if not result.found:
+        return None
+    window = grown(result.window, round(AROUND * math.sqrt(np.count_nonzero(result.mask))), raw.shape)
+    places = drawn(hint_m[window] > 0)
+    metres = scale.to_metres(raw[window].ravel()[places])
+    logs = np.log(hint_m[window].ravel()[places] / metres)
+    finite = np.isfinite(logs)
+    if np.count_nonzero(finite) < MIN_POINTS:
+        return None
+    on_target = result.mask[window].ravel()[places][finite]
+    logs, metres = logs[finite], metres[finite]
+    if np.count_nonzero(on_target) >= MIN_POINTS and on_target.mean() >= MEASURED * result.mask[window].mean():
+        return float(np.median(logs[on_target]))
+    level = scale.to_metres(np.array(result.raw_quantiles[1]))
+    apart = np.abs(np.log(metres / level))
+    return float(np.median(logs[apart <= np.quantile(apart, ALIKE)])) if np.isfinite(level) else None
