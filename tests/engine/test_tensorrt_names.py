@@ -56,7 +56,8 @@ def fake_of(version: str) -> dict[str, type]:
 def members(kind: type) -> set[str]:
     if isinstance(kind, EnumMeta):
         return set(kind.__members__)
-    return {name for name in {*dir(kind), *getattr(kind, "__annotations__", ())} if name == "__init__" or not name.startswith("_")}
+    names = {*dir(kind), *getattr(kind, "__annotations__", ())}
+    return {name for name in names if name == "__init__" or not name.startswith("_")}
 
 
 def test_it_has_no_name_that_the_real_one_lacks(real: tuple[str, Names]) -> None:
