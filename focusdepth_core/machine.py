@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -26,3 +27,19 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed by pip"
     return found
+
+
+def gpu() -> str:
+    """Name, driver and memory, or on Jetson the computer's name and its power mode; empty where there is none."""
+    if Path("/etc/nv_tegra_release").exists():
+        model = Path("/proc/device-tree/model").read_text().strip("\0\n")
+        mode = _said("nvpmodel", "-q").replace("\n", " ")
+        return f"{model}, {mode or 'power mode unknown'}"
+    return _said("nvidia-smi", "--query-gpu=name,driver_version,memory.total,power.limit", "--format=csv,noheader")
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,240 @@
+"""How fast a model is on every backend that is here, beside the plain depth net of its folder.
+
+  python -m focusdepth_core.engine bench MODEL --out engine_gpu.json
+  python -m focusdepth_core.engine bench config/train/da2_small_lite.yaml --sizes 280x280 518x518
+
+MODEL is an exported folder, or a recipe of config/train/ (random weights serve for speed; needs training's packages).
+All backends and networks take turns in one run, so that a busy moment meets all of them, and ratios are of medians:
+``ratio_to_plain`` is what focusing costs on that backend, ``ratio_to_torch`` what the backend gains. Times are of calls
+that take numpy arrays and give numpy arrays, copies included; ``stages`` are of a whole frame with one target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Optional
+
+import numpy as np
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.console import progress
+from focusdepth_core.engine.model_folder import ModelFolder
+from focusdepth_core.engine.open import BACKENDS, COMPILED, TORCH, Networks, open_model
+from focusdepth_core.engine.timing import WARM_UP, interleaved, quantiles
+from focusdepth_core.machine import gpu, machine, versions
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.network_inputs import network_inputs
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.target import Target
+
+TORCH_FP16 = "torch-fp16"  # no backend of its own: what others are compared with on a GPU
+PACKAGES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "opencv-python-headless")
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Method:
+    """``targets``: numbers of them; ``frame``: width and height of the camera's image."""
+
+    rounds: int
+    targets: Sequence[int]
+    frame: Size
+
+    def __post_init__(self) -> None:
+        for name, value in (("rounds", self.rounds), ("targets", min(self.targets)), ("frame", min(self.frame))):
+            if value < 1:
+                raise ValueError(f"--{name}: {value} is given; give at least 1")
+
+
+def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[str, Any]:
+    """Of each backend that could be opened: ``networks`` by name, and ``stages``; ``absent``: why of the others."""
+    opened, absent = _opened(model, backends)
+    if not opened:
+        raise EngineError("; ".join(f"{backend}: {why}" for backend, why in absent.items()))
+    calls, frames = {}, {}
+    stages: dict[str, dict[str, list[float]]] = {}
+    for backend, networks in opened.items():
+        for name, call in _network_calls(model, networks, method.targets).items():
+            calls[backend, name] = call
+        frames[backend] = _frame_call(model, networks, method.frame, stages.setdefault(backend, {}))
+    every = interleaved({**calls, **{(backend, "frame"): call for backend, call in frames.items()}}, method.rounds)
+    result = {
+        backend: {
+            "runs_on": networks.focus.name,
+            "why": networks.why,
+            "networks": {name: _row(every, backend, name) for own, name in calls if own == backend},
+            "stages": {stage: quantiles(times[-method.rounds :]) for stage, times in stages[backend].items()}
+            | {"frame": quantiles(every[backend, "frame"])}
+            | _gpu_stages(model, networks),
+        }
+        for backend, networks in opened.items()
+    }
+    return {"model": model.name, "input": [model.input.width, model.input.height], "backends": result, "absent": absent}
+
+
+def _row(every: Mapping[tuple[str, str], Sequence[float]], backend: str, name: str) -> dict[str, float]:
+    row, median = quantiles(every[backend, name]), float(np.median(every[backend, name]))
+    row["ratio_to_plain"] = round(median / float(np.median(every[backend, "plain"])), 3)
+    if (TORCH, name) in every:
+        row["ratio_to_torch"] = round(median / float(np.median(every[TORCH, name])), 3)
+    return row
+
+
+def _opened(model: ModelFolder, backends: Sequence[str]) -> tuple[dict[str, Networks], dict[str, str]]:
+    opened, absent = {}, {}
+    with progress() as report:
+        for backend in backends:
+            try:
+                opened[backend] = _torch_fp16(model) if backend == TORCH_FP16 else open_model(model, backend, 0, report)
+            except EngineError as error:
+                absent[backend] = str(error)
+    return opened, absent
+
+
+def _torch_fp16(model: ModelFolder) -> Networks:
+    from focusdepth_core.engine.torch_backend import open_folder
+
+    return Networks(*open_folder(model, 0, half=True))
+
+
+def _network_calls(model: ModelFolder, networks: Networks, counts: Sequence[int]) -> dict[str, Callable[[], object]]:
+    """The plain network, and the prompted one with so many targets."""
+    width, height = model.input.width, model.input.height
+    frame, letterbox = _frame((width, height)), Letterbox(width, height, model.input)
+    inputs = partial(network_inputs, model, frame, letterbox, texts=networks.texts, priors={})
+    calls: dict[str, Callable[[], object]] = {"plain": partial(networks.plain.run, inputs(targets=[]))}
+    for count in counts:
+        given = inputs(targets=_targets(count, (width, height)))
+        calls[f"focus, {count} target{'s' * (count > 1)}"] = partial(networks.focus.run, given)
+    return calls
+
+
+def _frame_call(
+    model: ModelFolder, networks: Networks, size: Size, stages: dict[str, list[float]]
+) -> Callable[[], object]:
+    """A whole frame with one target; appends to ``stages``."""
+    pipeline = Pipeline(model, networks.focus, networks.plain, networks.texts)
+    frame, targets = _frame(size), _targets(1, size)
+
+    def call() -> None:
+        for stage, value in pipeline.process(frame, targets).timings_ms.items():
+            stages.setdefault(stage, []).append(value)
+
+    return call
+
+
+def _gpu_stages(model: ModelFolder, networks: Networks) -> dict[str, dict[str, float]]:
+    """What the GPU itself says of copies and computation, from engines that can tell."""
+    stages_ms = getattr(networks.focus, "stages_ms", None)
+    if stages_ms is None:
+        return {}
+    size = (model.input.width, model.input.height)
+    letterbox = Letterbox(*size, model.input)
+    given = network_inputs(model, _frame(size), letterbox, _targets(1, size), networks.texts, {})
+    times = [stages_ms(given) for _ in range(20)][WARM_UP:]
+    return {f"gpu {name}": quantiles([one[name] for one in times]) for name in times[0]}
+
+
+def _frame(size: Size) -> Frame:
+    return Frame(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8))
+
+
+def _targets(count: int, size: Size) -> list[Target]:
+    """Boxes along the diagonal, a quarter of the image long."""
+    corners = np.linspace(0, 0.75, count + 2)[1:-1]
+    width, height = size
+    return [
+        Target(str(i), (low * width, low * height, (low + 0.25) * width, (low + 0.25) * height))
+        for i, low in enumerate(corners.tolist())
+    ]
+
+
+def default_backends() -> list[str]:
+    """Those that make sense on this machine."""
+    names = [name for name in BACKENDS if name != COMPILED]
+    if find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            names += [TORCH_FP16, COMPILED]
+    return names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="folder of an exported model, or a recipe of config/train/")
+    parser.add_argument("--backends", nargs="+", choices=[*BACKENDS, TORCH_FP16], help="default: all that are here")
+    parser.add_argument("--sizes", nargs="+", type=_size, metavar="WxH", help="of a recipe's input, in turn")
+    parser.add_argument(
+        "--targets", nargs="+", type=int, default=[1, 2, 4, 8], metavar="N", help="how many; default: 1 2 4 8"
+    )
+    parser.add_argument(
+        "--frame", type=_size, default=(1280, 720), metavar="WxH", help="camera image; default 1280x720"
+    )
+    parser.add_argument("--rounds", type=int, default=50, help="timed calls of each")
+    parser.add_argument("--out", type=Path, help="write the JSON here; engine_<gpu>.json in docs/results is for ours")
+
+
+def _size(text: str) -> Size:
+    width, _, height = text.partition("x")
+    return int(width), int(height)
+
+
+def run(args: argparse.Namespace) -> None:
+    method = Method(args.rounds, args.targets, args.frame)
+    backends = args.backends or default_backends()
+    if args.sizes and args.model.is_dir():
+        raise ValueError(f"--sizes: {args.model} is exported for one size; give a recipe instead")
+    about = {
+        "method": f"batch 1, all calls in turn, {WARM_UP} rounds of warm-up, {args.rounds} timed, ratios of medians; "
+        f"frame {args.frame[0]}x{args.frame[1]} with one target",
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "gpu": gpu(),
+        "versions": versions(PACKAGES),
+    }
+    results = []
+    for size in args.sizes or [None]:
+        with ExitStack() as stack:
+            results.append(bench(_model(args.model, size, stack), backends, method))
+        show(results[-1])
+    if args.out:
+        args.out.write_text(json.dumps({**about, "results": results}, indent=1) + "\n", encoding="utf-8")
+
+
+def _model(path: Path, size: Optional[Size], stack: ExitStack) -> ModelFolder:
+    if path.is_dir():
+        return ModelFolder.read(path)
+    from focusdepth_core.engine.random_model import exported
+
+    return exported(path, size, Path(stack.enter_context(TemporaryDirectory())))
+
+
+def show(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    backends = result["backends"]
+    title = f"{result['model']}, input {result['input'][0]} x {result['input'][1]}: p50 in ms (times the plain net)"
+    table = Table("", *backends, title=title)
+    for name in next(iter(backends.values()))["networks"]:
+        rows = [found["networks"][name] for found in backends.values()]
+        table.add_row(name, *(f"{row['p50_ms']:.2f} ({row['ratio_to_plain']:.2f})" for row in rows))
+    table.add_section()
+    for stage in dict.fromkeys(stage for found in backends.values() for stage in found["stages"]):
+        times = [found["stages"].get(stage) for found in backends.values()]
+        table.add_row(stage, *("" if one is None else f"{one['p50_ms']:.2f}" for one in times))
+    console = Console()
+    console.print(table)
+    for backend, why in result["absent"].items():
+        console.print(f"without {backend}: {why}")
