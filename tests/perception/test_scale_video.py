@@ -128,6 +128,14 @@ def test_a_cut_forgets_the_scale(shape: tuple[int, int]) -> None:
     assert fitter.fit(other, None, DISPARITY, stamp=5.1) is None
 
 
+def test_a_fast_change_is_followed_more_closely_than_by_memory_alone() -> None:
+    z, fitter, errors = scene(), ScaleFitter(), []
+    for n in range(30):
+        (raw, hint), *_ = frames(1, z, seed=n, gain=1 + 0.02 * n)
+        errors.append(error(fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S), raw, z))
+    assert np.mean(errors[5:]) < 0.03, "the noise of the network; 0.05 with DOUBT = 0"
+
+
 def test_a_narrow_range_does_not_bend_what_a_wide_one_has_told() -> None:
     z, fitter = scene(), ScaleFitter()
     for n, (raw, hint) in enumerate(frames(30, z)):
