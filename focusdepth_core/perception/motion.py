@@ -38,8 +38,8 @@ def motion(before: np.ndarray, now: np.ndarray, mask: np.ndarray) -> Optional[np
     start = cv2.goodFeaturesToTrack(before, MOST_POINTS, 0.01, 2, mask=cv2.dilate(mask, RIM))
     if start is None or len(start) < FEWEST_POINTS:
         return None
-    end, is_seen, _ = cv2.calcOpticalFlowPyrLK(before, now, start, None, winSize=WINDOW)
-    back, is_back, _ = cv2.calcOpticalFlowPyrLK(now, before, end, None, winSize=WINDOW)
+    end, is_seen, _ = cv2.calcOpticalFlowPyrLK(before, now, start, start.copy(), winSize=WINDOW)
+    back, is_back, _ = cv2.calcOpticalFlowPyrLK(now, before, end, start.copy(), winSize=WINDOW)
     returned = np.linalg.norm((back - start)[:, 0], axis=1) < RETURN_PX
     good = returned & (is_seen[:, 0] > 0) & (is_back[:, 0] > 0)
     if np.count_nonzero(good) < FEWEST_POINTS:

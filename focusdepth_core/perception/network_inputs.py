@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 import cv2
@@ -28,12 +28,19 @@ def check_targets(model: ModelFolder, targets: Sequence[Target]) -> None:
 
 
 def network_inputs(
-    model: ModelFolder, frame: Frame, letterbox: Letterbox, targets: Sequence[Target], texts: Optional[Texts]
+    model: ModelFolder,
+    frame: Frame,
+    letterbox: Letterbox,
+    targets: Sequence[Target],
+    texts: Optional[Texts],
+    priors: Mapping[str, np.ndarray],
 ) -> Arrays:
     """All float32. ``image`` for both networks, and for the prompted one ``boxes``, then, for a model that takes text,
-    ``has_box``, ``text`` and ``text_mask``, and ``prompt_image`` if it has its own input.
+    ``has_box``, ``text`` and ``text_mask``, ``prior`` for one that takes masks, and ``prompt_image`` if it has its own
+    input.
 
-    Raises ``ValueError`` for a text that the model does not know.
+    ``priors``: mask probability in an earlier frame on the model's ``mask_grid``, by target id. Raises ``ValueError``
+    for a text that the model does not know.
     """
     inputs = {"image": letterbox.image(frame.image)}
     if targets:
@@ -44,6 +51,9 @@ def network_inputs(
         if texts is not None:
             inputs["has_box"] = np.array([target.box is not None for target in targets], np.float32)
             inputs.update(_text_inputs(targets, texts))
+        if model.mask_grid is not None:
+            unknown = np.zeros(model.mask_grid, np.float32)
+            inputs["prior"] = np.stack([priors.get(target.id, unknown) for target in targets])
     return inputs
 
 

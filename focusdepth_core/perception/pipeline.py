@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Union
 
@@ -13,28 +14,40 @@ from focusdepth_core.engine.base import Engine, EngineError, Texts
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import open_model
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import check_targets, network_inputs
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_core.perception.scale import ScaleFitter
 from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.target_factor import TargetFactors
 from focusdepth_core.perception.upsample import split_upsample
 from focusdepth_core.perception.window import Part
 
 QUANTILES = (0.05, 0.5, 0.95)
+NOWHERE = -50.0  # logit of a mask that is certainly empty
 
 
 class Pipeline:
     """One model with its engines. Not for use by several threads at once: the scale remembers the last frames."""
 
-    def __init__(self, model: ModelFolder, focus: Engine, plain: Engine, texts: Optional[Texts] = None) -> None:
-        """``texts``: for a model that takes text."""
+    def __init__(
+        self,
+        model: ModelFolder,
+        focus: Engine,
+        plain: Engine,
+        texts: Optional[Texts] = None,
+        keyframes: Optional[Keyframes] = None,
+    ) -> None:
+        """``texts``: for a model that takes text; ``keyframes``: finds targets by text alone in its place."""
         self.model = model
+        self._keyframes = keyframes
         self._texts = texts
         self._focus = focus
         self._plain = plain
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
+        self._factors = TargetFactors()
 
     @classmethod
     def open(
@@ -43,15 +56,17 @@ class Pipeline:
         backend: str = "auto",
         threads: int = 0,
         report: Optional[Callable[[str], None]] = None,
+        keyframes: Optional[Keyframes] = None,
     ) -> Pipeline:
         """Reads the model folder, opens both networks and runs each once, so that the first frame is not the slow one.
 
-        ``threads``: CPU threads per inference, 0 = the backend's choice; ``report``: see ``open_model``. Raises
-        ``ModelFolderError`` for a bad folder, ``EngineError`` for networks that do not open or do not fit it,
-        ``ValueError`` for an unknown backend.
+        ``threads``: CPU threads per inference, 0 = the backend's choice; ``report``: see ``open_model``;
+        ``keyframes``: as for a pipeline made by hand. Raises ``ModelFolderError`` for a bad folder, ``EngineError`` for
+        networks that do not open or do not fit it, ``ValueError`` for an unknown backend.
         """
         model = ModelFolder.read(model_dir)
-        pipeline = cls(model, *open_model(model, backend, threads, report))
+        focus, plain, texts, *_ = open_model(model, backend, threads, report)
+        pipeline = cls(model, focus, plain, texts, keyframes)
         width, height = model.input.width, model.input.height
         blank = Frame(np.zeros((height, width, 3), np.uint8))
         pipeline.process(blank, [])
@@ -65,6 +80,9 @@ class Pipeline:
 
     def check(self, target: Target) -> None:
         """Raises ``ValueError`` for a target that the model cannot be asked for: by a text it does not take or know."""
+        if self._keyframes is not None and target.box is None:
+            self._keyframes.check(target)
+            return
         check_targets(self.model, [target])
         if self._texts is not None and target.text is not None:
             self._texts.features(target.text)
@@ -78,40 +96,51 @@ class Pipeline:
         text that the model does not take or does not know, a box outside the frame or a hint of another size.
         """
         start = time.perf_counter()
-        self._check(frame, targets, depth_hint)
-        targets = [target.clipped(frame.width, frame.height) for target in targets]
+        _check_hint(frame, depth_hint)
+        placed = list(targets) if self._keyframes is None else self._keyframes.carry(frame, targets)
+        known = [target.clipped(frame.width, frame.height) for target in placed if target is not None]
+        check_targets(self.model, known)
         letterbox = Letterbox(frame.width, frame.height, self.model.input)
-        inputs = network_inputs(self.model, frame, letterbox, targets, self._texts)
+        inputs = network_inputs(self.model, frame, letterbox, known, self._texts, self._priors(letterbox))
         preprocessed = time.perf_counter()
-        depth, logits = self._infer(inputs)
+        depth, logits, presence = self._infer(inputs)
         inferred = time.perf_counter()
         frame_logits = [letterbox.positive(logit) for logit in logits]
         raw, space = self._in_space(split_upsample(depth, logits, frame_logits, letterbox), frame, letterbox)
-        results = tuple(_target_result(t, logit, raw) for t, logit in zip(targets, frame_logits))
+        found = [_target_result(*one, raw) for one in zip(known, frame_logits, presence)]
+        if self._keyframes is not None:
+            self._keyframes.compare(found)
         postprocessed = time.perf_counter()
-        scale = self._fit_scale(raw, space, depth_hint, results, frame.stamp)
+        scale = self._fit_scale(raw, space, depth_hint, found, frame.stamp)
+        found = self._factors.correct(found, raw, depth_hint, scale, frame.stamp)
         times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
         stages = ("preprocess", "inference", "postprocess", "scale")
         timings_ms = {name: 1e3 * (b - a) for name, a, b in zip(stages, times, times[1:])}
-        return FocusResult(frame, raw, space, results, scale, timings_ms)
+        return FocusResult(frame, raw, space, _of_all(targets, placed, found, raw.shape), scale, timings_ms)
 
-    def _check(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray]) -> None:
-        check_targets(self.model, targets)
-        size = (frame.height, frame.width)
-        if depth_hint is not None and depth_hint.shape != size:
-            raise ValueError(
-                f"depth_hint has shape {depth_hint.shape}, the frame {size}; publish both at the same size"
-            )
+    def _priors(self, letterbox: Letterbox) -> Mapping[str, np.ndarray]:
+        """See ``network_inputs``."""
+        if self._keyframes is None or self.model.mask_grid is None:
+            return {}
+        return self._keyframes.priors(letterbox, self.model.mask_grid)
 
-    def _infer(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Depth h,w and mask logits T,gh,gw of the network's input."""
+    def _infer(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[Optional[float]]]:
+        """Depth h,w, mask logits T,gh,gw of the network's input, and presence of T targets.
+
+        A target that is given by a text alone has no mask where the network does not find such a thing.
+        """
         height, width = self.model.input.height, self.model.input.width
         if "boxes" not in inputs:
             depth = _output(self._plain.run(inputs), "depth", (1, height, width))
-            return depth[0], np.empty((0, 1, 1), np.float32)
+            return depth[0], np.empty((0, 1, 1), np.float32), []
         outputs = self._focus.run(inputs)
         depth = _output(outputs, "depth", (1, height, width))
-        return depth[0], _output(outputs, "mask_logits", (len(inputs["boxes"]), None, None))
+        logits = _output(outputs, "mask_logits", (len(inputs["boxes"]), None, None))
+        if self.model.presence_threshold is None:
+            return depth[0], logits, [None] * len(logits)
+        presence = _output(outputs, "presence", (len(logits),))
+        absent = (presence < self.model.presence_threshold) & (inputs["has_box"] < 0.5)
+        return depth[0], np.where(absent[:, None, None], np.float32(NOWHERE), logits), presence.tolist()
 
     def _in_space(self, raw: np.ndarray, frame: Frame, letterbox: Letterbox) -> tuple[np.ndarray, Space]:
         """A metric model that needs the focal length gives depth up to scale where that is unknown."""
@@ -137,6 +166,12 @@ class Pipeline:
         return fitter.fit(raw, depth_hint, space, masks, stamp, targets)
 
 
+def _check_hint(frame: Frame, depth_hint: Optional[np.ndarray]) -> None:
+    size = (frame.height, frame.width)
+    if depth_hint is not None and depth_hint.shape != size:
+        raise ValueError(f"depth_hint has shape {depth_hint.shape}, the frame {size}; publish both at the same size")
+
+
 def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:
     if name not in outputs:
         raise EngineError(f"the network has no output '{name}', only {sorted(outputs)}")
@@ -146,11 +181,28 @@ def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[
     return value
 
 
-def _target_result(target: Target, logit: Part, raw: np.ndarray) -> TargetResult:
+def _target_result(target: Target, logit: Part, presence: Optional[float], raw: np.ndarray) -> TargetResult:
     mask, inside = np.zeros(raw.shape, bool), logit.values > 0
     mask[logit.window] = inside
     if not inside.any():
-        return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan))
+        return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan), presence)
     confidence = float(np.mean(1 / (1 + np.exp(-logit.values[inside]))))
     low, median, high = quantiles(raw[logit.window][inside], QUANTILES).tolist()
-    return TargetResult(target, mask, confidence, (low, median, high))
+    return TargetResult(target, mask, confidence, (low, median, high), presence)
+
+
+def _of_all(
+    targets: Sequence[Target], placed: Sequence[Optional[Target]], found: Sequence[TargetResult], shape: tuple[int, ...]
+) -> tuple[TargetResult, ...]:
+    """The results of the targets that have a place, and between them nothing for those that have none."""
+    rest, nowhere = iter(found), np.zeros(shape, bool)
+    nothing = (nowhere, 0.0, (np.nan, np.nan, np.nan))
+    return tuple(
+        TargetResult(asked, *nothing) if place is None else _named(next(rest), asked)
+        for asked, place in zip(targets, placed)
+    )
+
+
+def _named(result: TargetResult, asked: Target) -> TargetResult:
+    """By the text that it was asked for, which the network was not told if the target was carried here."""
+    return replace(result, target=replace(result.target, text=asked.text))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Optional
 
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.window import Window, bounds
 
 
 class Space(str, Enum):
@@ -39,10 +41,14 @@ class Scale:
 
     def to_metres(self, raw: np.ndarray) -> np.ndarray:
         """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
-        value = self.scale * raw + self.shift
-        with np.errstate(divide="ignore", invalid="ignore"):
-            depth = 1.0 / value if self.space is Space.AFFINE_DISPARITY else value
-            return np.where(value > 0, depth, np.nan).astype(np.float32)
+        value = np.asarray(self.scale * raw)
+        value += self.shift
+        valid = value > 0
+        if not valid.all():
+            value[~valid] = np.nan
+        if self.space is Space.AFFINE_DISPARITY:
+            np.reciprocal(value, out=value)
+        return value.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,26 @@ class TargetResult:
     """One target's share of the frame.
 
     ``mask``: H,W bool; ``confidence``: mean mask probability inside the mask, 0 if it is empty;
-    ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty.
+    ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty; ``presence``: probability
+    that the frame shows what the text names, None from a model that does not judge it; ``factor``: by which its metres
+    differ from those that the frame's scale gives.
     """
 
     target: Target
     mask: np.ndarray
     confidence: float
     raw_quantiles: tuple[float, float, float]
+    presence: Optional[float] = None
+    factor: float = 1.0
+
+    @cached_property
+    def window(self) -> Window:
+        """The smallest one around the mask."""
+        return bounds(self.mask)
 
     @property
     def found(self) -> bool:
-        return bool(self.mask.any())
+        return self.window[0].stop > 0
 
 
 @dataclass(frozen=True)
@@ -78,4 +93,12 @@ class FocusResult:
         """z in metres, H,W float32 with NaN where invalid, or None without a known scale."""
         if self.space is Space.METRIC:
             return self.relative_depth
-        return None if self.scale is None else self.scale.to_metres(self.relative_depth)
+        return None if self.scale is None else self.corrected(self.scale.to_metres(self.relative_depth))
+
+    def corrected(self, metres: np.ndarray) -> np.ndarray:
+        """``metres``, H,W as the scale gives them, times each target's factor in its mask, in place; where masks
+        overlap, the first target's."""
+        parts = [(target, metres[target.window][target.mask[target.window]]) for target in self.targets]
+        for target, part in reversed(parts):
+            metres[target.window][target.mask[target.window]] = part * np.float32(target.factor)
+        return metres
