@@ -16,6 +16,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 def check(config: TrainConfig) -> None:
     """Raises ``ValueError`` with all faults of the recipe."""
     _refuse([*_numbers(config), *_data(config), *_names(config)])
+    if config.pretrained is not None and config.model.geometry.weights is not None:
+        _refuse([f"pretrained = {config.pretrained} and model.geometry.weights are both given; keep one"])
     _refuse([*_starts(config), *_inputs(config), *_results(config)])  # these follow the stages' starts
 
 
@@ -116,10 +118,10 @@ def _names(config: TrainConfig) -> Iterator[str]:
 def _starts(config: TrainConfig) -> Iterator[str]:
     for i, stage in enumerate(config.stages):
         where = f"stages.{i} ({stage.name})"
-        if stage.start == PRETRAINED and config.model.geometry.weights is None:
+        if stage.start == PRETRAINED and config.model.geometry.weights is None and config.pretrained is None:
             yield (
-                f"{where}: start = pretrained, but model.geometry.weights is null; name weights there, start from an "
-                f"earlier stage, or say start: scratch"
+                f"{where}: start = pretrained, but model.geometry.weights and pretrained are null; name weights in one "
+                f"of them, start from an earlier stage, or say start: scratch"
             )
         trained = stage.skip_mssa or any(s.learns == "mssa" for s in lineage(config.stages, stage.name))
         if stage.learns == "decoder" and not trained:

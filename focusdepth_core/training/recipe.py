@@ -85,7 +85,8 @@ class Stage:
     steps: int
     """Optimiser steps."""
     start: str = PRETRAINED
-    """Name of an earlier stage; pretrained: the weights that the model's branches name; scratch: random weights."""
+    """Name of an earlier stage; pretrained: the depth net of ``pretrained``, else the weights that the model's branches
+    name; scratch: random weights."""
     lr: float = 1e-4
     """Peak learning rate (AdamW; short warm-up, then cosine)."""
     scale: float = 1.0
@@ -102,6 +103,9 @@ class TrainConfig:
     out: Path
     """Folder of the run: checkpoints, curves, model folders. The same command with the same recipe goes on there."""
     model: FocusDepthConfig = field(default_factory=FocusDepthConfig)
+    pretrained: Path | None = None
+    """Model folder of another run, such as its OUT/baseline, with a depth net like the model's: what stages with start:
+    pretrained begin with."""
     data: Data = field(default_factory=Data)
     stages: tuple[Stage, ...] = ()
     focus: str | None = None

@@ -19,9 +19,10 @@ from focusdepth_core.model.focusdepth import FocusDepth
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training.cache import check_room
 from focusdepth_core.training.checkpoint import Progress
-from focusdepth_core.training.checks import check, check_prompts
+from focusdepth_core.training.checks import check, check_prompts, lineage
 from focusdepth_core.training.data import check_texts, simulate
 from focusdepth_core.training.estimate import estimate, print_table
+from focusdepth_core.training.presence import calibrate
 from focusdepth_core.training.recipe import TrainConfig
 from focusdepth_core.training.stage import StageRun
 from focusdepth_core.training.weights import finished_model, new_model
@@ -127,7 +128,11 @@ def _finish(config: TrainConfig) -> None:
     folders = {"focus": config.focus, "baseline": config.baseline}
     for name, stage in folders.items():
         if stage:
-            finished_model(config, stage).save_pretrained(config.out / name, config.out.name)
+            model = finished_model(config, stage)
+            if name == "focus" and config.prompts.absent > 0:
+                accuracy = calibrate(model, config, lineage(config.stages, stage)[-1])
+                console.print(f"whether a text is in the image: right for {accuracy:.1%} of the validation samples")
+            model.save_pretrained(config.out / name, config.out.name)
             console.print(f"{config.out / name}: the best weights of {stage}")
     if config.export:
         _export(config)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from focusdepth_core.model.focusdepth import FocusDepth
+from focusdepth_core.model.geometry.base import GeometryBranch
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training.checks import lineage
 from focusdepth_core.training.recipe import SCRATCH, Stage, TrainConfig
@@ -19,10 +21,22 @@ def new_model(config: TrainConfig, stage: Stage) -> FocusDepth:
     Raises ``OSError`` or ``ValueError`` for pretrained weights that cannot be had or do not fit.
     """
     torch.manual_seed(config.seed)
-    model = config.model
-    if lineage(config.stages, stage.name)[0].start == SCRATCH:
-        model = replace(model, geometry=replace(model.geometry, weights=None))
-    return FocusDepth.from_branches(model)
+    settings, from_scratch = config.model, lineage(config.stages, stage.name)[0].start == SCRATCH
+    if from_scratch:
+        settings = replace(settings, geometry=replace(settings.geometry, weights=None))
+    model = FocusDepth.from_branches(settings)
+    if config.pretrained is not None and not from_scratch:
+        _adopt(model.geometry, config.pretrained)
+    return model
+
+
+def _adopt(geometry: GeometryBranch, folder: Path) -> None:
+    """The weights of the depth net in a model folder. Raises as ``new_model``."""
+    own, given = geometry.state_dict(), FocusDepth.from_pretrained(folder).geometry.state_dict()
+    faults = [name for name in own if name not in given or own[name].shape != given[name].shape]
+    if faults or own.keys() != given.keys():
+        raise ValueError(f"pretrained = {folder} holds another depth net than the recipe's model, see {faults[:1]}")
+    geometry.load_state_dict(given)
 
 
 def start_model(config: TrainConfig, stage: Stage) -> FocusDepth:

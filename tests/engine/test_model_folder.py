@@ -69,7 +69,7 @@ def test_reads_a_network_in_stages(folder: Path) -> None:
         ({"prompt_input": {**SQUARE, "side": 0}}, "prompt_input.side = 0; it must be above 0"),
         ({"prompt_input": {**SQUARE, "std": [1, 1, 0]}}, "prompt_input.std = .* above 0"),
         ({"prompt_input": {**SQUARE, "mean": [1]}}, r"prompt_input.mean = \[1\]; expected three numbers"),
-        ({"prompts": ["text"]}, r'prompts = \["text"\]; this version feeds: box, and text beside it'),
+        ({"prompts": ["text"]}, r'prompts = \["text"\]; this version feeds: box, and text and mask beside it'),
     ],
 )
 def test_wrong_values_of_a_network_in_stages(folder: Path, changes: dict[str, Any], sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -209,9 +210,9 @@ def test_a_checkpoint_without_some_weights_is_refused(data, tmp_path):
         train(settings)
 
 
-def test_a_branch_that_reads_words_is_trained_by_box_and_text(data, tmp_path):
-    prompts = PromptShares(box=1, text=1, both=1)
-    lite = replace(LITE, text=8, words=("mug", "red", "spoon"))
+def test_a_branch_that_reads_words_and_masks_is_trained_by_all_and_says_what_is_absent(data, tmp_path):
+    prompts = PromptShares(box=1, text=1, both=1, mask=1, box_mask=1, text_mask=1, absent=2)
+    lite = replace(LITE, text=8, words=("mug", "red", "spoon"), prior=True)
     settings = config(tmp_path / "run", data, model=FocusDepthConfig(GEOMETRY, lite), prompts=prompts, baseline=None)
     with pytest.raises(ValueError, match="model.prompt.words lacks what 1 texts of the data need, first: .*mug"):
         words = replace(settings.model, prompt=replace(lite, words=("red", "spoon")))
@@ -220,3 +221,17 @@ def test_a_branch_that_reads_words_is_trained_by_box_and_text(data, tmp_path):
     branch = FocusDepth.from_pretrained(settings.out / "focus").prompt
     mug, spoon = branch.encode_text(["mug", "red spoon"]).features
     assert not torch.equal(mug, spoon)
+    folder = json.loads((settings.out / "focus" / "config.json").read_text())
+    assert folder["presence_threshold"] == pytest.approx(float(branch.threshold)) != 0.5, "it was calibrated"
+    assert folder["mask_grid"] == list(branch.mask_grid)
+
+
+def test_a_run_may_start_from_the_depth_net_of_another(run, data, tmp_path):
+    one, two = replace(STAGES[1], start="pretrained"), STAGES[2]
+    settings = config(tmp_path, data, stages=(one, two), baseline=None, pretrained=run.out / "baseline")
+    train(settings)
+    given, got = (FocusDepth.from_pretrained(f).geometry.encoder for f in (run.out / "baseline", tmp_path / "focus"))
+    assert all(torch.equal(a, b) for a, b in zip(given.state_dict().values(), got.state_dict().values()))
+    other = replace(settings.model, geometry=replace(GEOMETRY, hidden=32))
+    with pytest.raises(ValueError, match="pretrained = .* holds another depth net than the recipe's model"):
+        train(replace(settings, out=tmp_path / "other", model=other))

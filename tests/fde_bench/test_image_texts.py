@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("pyarrow", reason="needs focusdepth_core[bench]")
+
+import numpy as np
+import pyarrow as pa
+
+from focusdepth_core.fde_bench.image_texts import ImageTexts
+from focusdepth_core.fde_bench.manifest import FILE, FILE_SCHEMA, Manifest, write
+
+IMAGES = {
+    "a": [["mug", "red mug", "left mug"], ["mug", "blue mug", "right mug"], ["flower vase", "red flower vase"]],
+    "b": [["mug", "green mug"], ["vase", "white vase", "left object"], ["object", "white object"]],
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("texts")
+    rows = [_row(image, k, texts) for image, all_texts in IMAGES.items() for k, texts in enumerate(all_texts)]
+    write(folder / FILE, pa.Table.from_pylist(rows, FILE_SCHEMA), {})
+    return ImageTexts(Manifest.open(folder))
+
+
+def _row(image: str, k: int, texts: list[str]) -> dict:
+    words = dict.fromkeys(("dataset", "split", "group", "depth", "mask_source", "licence"), "")
+    about = {"id": f"{image}{k}", "image": image, "category": texts[0], "raw_name": texts[0], "texts": texts}
+    return words | about | {"box": [0, 0, 1, 1], "mask": b"", "held_out": False}
+
+
+def test_only_texts_that_no_other_target_has_single_one_out(texts):
+    assert texts.singling(0) == ("red mug", "left mug")
+    assert texts.singling(2) == ("flower vase", "red flower vase")
+    assert texts.singling(3) == ("mug", "green mug"), "its image has one mug"
+
+
+def test_an_absent_text_fits_nothing_and_is_no_relation(texts):
+    rng = np.random.default_rng(0)
+    assert _drawn(texts, 0, rng) == {"green mug", "white vase", "white object"}, "a vase is there"
+    assert _drawn(texts, 3, rng) == {"red mug", "blue mug", "flower vase", "red flower vase"}
+
+
+def _drawn(texts: ImageTexts, row: int, rng: np.random.Generator) -> set[str]:
+    """Without the empty text, which is what a draw may come to among so few."""
+    return {texts.absent(row, rng) for _ in range(100)} - {""}
