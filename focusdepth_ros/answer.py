@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from focusdepth_core.perception.cloud import Cloud, target_cloud
-from focusdepth_core.perception.result import FocusResult, Scale, Space
+from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
 from focusdepth_ros.transforms import Placement
@@ -65,7 +65,18 @@ class Answer:
         if self.why_not_metric:
             return None
         raw = self.result.relative_depth
-        return raw if self.scale is None else self.scale.to_metres(raw)
+        if self.scale is None:
+            return raw
+        metres = self.scale.to_metres(raw)
+        return self.result.corrected(metres) if self._is_fitted else metres
+
+    def factor(self, target: TargetResult) -> float:
+        """By which the target's metres differ from those that ``scale`` gives."""
+        return target.factor if self._is_fitted else 1.0
+
+    @property
+    def _is_fitted(self) -> bool:
+        return self.scale is not None and self.scale is self.result.scale
 
     @cached_property
     def clouds(self) -> Optional[tuple[Cloud, ...]]:

@@ -95,6 +95,7 @@ def _target_3d(
         lost=presence.is_lost(answer.parameters.lost_after),
         raw_quantiles=np.array(target.raw_quantiles, np.float32),
         depth_quantiles=_depth_quantiles(answer, target),
+        factor=answer.factor(target),
         centroid=Point(x=math.nan, y=math.nan, z=math.nan),
         extent=Vector3(x=math.nan, y=math.nan, z=math.nan),
     )
@@ -110,4 +111,4 @@ def _depth_quantiles(answer: Answer, target: TargetResult) -> np.ndarray:
     raw = np.array(target.raw_quantiles, np.float32)
     if answer.depth_m is None:
         return np.full(3, np.nan, np.float32)
-    return np.sort(raw if answer.scale is None else answer.scale.to_metres(raw))
+    return np.sort(raw if answer.scale is None else answer.scale.to_metres(raw) * answer.factor(target))
