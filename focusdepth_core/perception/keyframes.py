@@ -41,7 +41,8 @@ class Keyframes:
     ``carry`` is called with every frame, by one thread, and does not wait for the finder unless ``waits``, which makes
     the same video give the same answers. A keyframe is due for a new target or text, when half of ``max_age`` (s) has
     passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to 1). What was found
-    longer than ``max_age`` ago is not used. ``report`` is told in a sentence when a target is carried badly or no more.
+    longer than ``max_age`` ago is not used. ``report`` is told, whenever that changes, what is wrong with the carrying;
+    nothing is wrong while it is empty.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Keyframes:
         self._found_at = -math.inf  # stamp of their keyframe
         self._in_use: dict[str, Track] = {}  # in this frame, by id
         self._view, self._stamp = np.empty((0, 0), np.uint8), -math.inf
-        self._trouble: dict[str, str] = {}
+        self._troubles: list[str] = []  # with this frame
+        self._told = ""
 
     def check(self, target: Target) -> None:
         """Raises ``ValueError`` for a target that the finder cannot look for."""
@@ -76,13 +78,15 @@ class Keyframes:
         """
         self._move_to(frame)
         wanted = [target for target in targets if target.box is None]
+        self._take()
         if wanted and self._search is None and self._is_due(wanted):
             self._search = self._last = _Search(self._finder, frame, wanted, self._view)
             self._search.start(self._waits)
-        if self._search is not None and self._search.done.is_set():
-            self._take(self._search)
+            self._take()
         self._in_use = {}
-        return [self._carried(target, frame) if target.box is None else target for target in targets]
+        carried = [self._carried(target, frame) if target.box is None else target for target in targets]
+        self._tell("; ".join(self._troubles))
+        return carried
 
     def priors(self, letterbox: Letterbox, grid: tuple[int, int]) -> dict[str, np.ndarray]:
         """Masks of the targets that are surely where they were carried to, by id, as probability on a grid of rows and
@@ -106,10 +110,10 @@ class Keyframes:
         for asked in [a for a, track in self._tracks.items() if not track.follow(self._view, view)]:
             del self._tracks[asked]
         self._view, self._stamp = view, frame.stamp
-        search = self._search
+        search, self._troubles = self._search, []
         if search is not None and frame.stamp - search.stamp > self._max_age:
             search.is_late = True
-            self._tell("", f"the finder needs longer than keyframe.max_age = {self._max_age:g} s; raise it")
+            self._troubles.append(f"the finder needs longer than keyframe.max_age = {self._max_age:g} s; raise it")
         elif search is not None:
             search.views.append(view)
 
@@ -120,35 +124,37 @@ class Keyframes:
         is_old = self._stamp - last.stamp >= self._max_age / 2
         return is_old or float(np.abs(_thumbnail(self._view) - last.thumbnail).mean()) > self._min_change
 
-    def _take(self, search: _Search) -> None:
+    def _take(self) -> None:
+        """What a search has found, once it is done."""
+        search = self._search
+        if search is None or not search.done.is_set():
+            return
         self._search = None
         if search.error is not None:
             raise search.error
         if not search.is_late:
             search.catch_up()
             self._tracks, self._found_at = search.tracks, search.stamp
-            self._trouble.pop("", None)
 
     def _carried(self, target: Target, frame: Frame) -> Optional[Target]:
         track, age = self._tracks.get(_asked(target)), self._stamp - self._found_at
         if track is None:
             return None
         if age > self._max_age:
-            self._tell(target.id, f"target '{target.id}' is lost: nobody has seen it for {self._max_age:g} s")
+            self._troubles.append(f"target '{target.id}' is lost: the finder saw it more than {self._max_age:g} s ago")
             return None
         box = track.box(frame.width, frame.height)
         if box is None:
             return None
         self._in_use[target.id] = track
-        sentence = "" if track.is_sure else f"target '{target.id}' cannot be followed well: its box is a guess"
-        self._tell(target.id, sentence)
+        if not track.is_sure:
+            self._troubles.append(f"target '{target.id}' cannot be followed well: its box is a guess")
         return Target(target.id, box, score=target.score)
 
-    def _tell(self, subject: str, sentence: str) -> None:
-        """Once, until there is something else to tell about it; an empty sentence says that all is well."""
-        if sentence and sentence != self._trouble.get(subject) and self._report is not None:
-            self._report(sentence)
-        self._trouble[subject] = sentence
+    def _tell(self, troubles: str) -> None:
+        if self._report is not None and troubles != self._told:
+            self._report(troubles)
+        self._told = troubles
 
 
 class _Search:

@@ -145,23 +145,31 @@ def test_what_is_not_seen_has_no_box(film: Film, oracle: Oracle) -> None:
     assert keyframes.carry(film.frame(0), [MUG]) == [None]
 
 
-def test_a_stale_find_is_lost_and_told_once(film: Film, oracle: Oracle) -> None:
+def test_a_stale_find_is_lost_and_told_until_it_is_found_again(film: Film, oracle: Oracle) -> None:
     told: list[str] = []
     keyframes = Keyframes(oracle, max_age=0.45, min_change=NEVER, report=told.append)
+    oracle.go.clear()
     keyframes.carry(film.frame(0), [MUG])
     first = keyframes._search
+    oracle.go.set()
     assert first is not None and first.done.wait(5)
     oracle.go.clear()
     carried = [keyframes.carry(film.frame(n), [MUG])[0] for n in range(1, 9)]
     assert [target is not None for target in carried] == [True] * 4 + [False] * 4
     assert told == [
-        "target 'mug' is lost: nobody has seen it for 0.45 s",
-        "the finder needs longer than keyframe.max_age = 0.45 s; raise it",
+        "target 'mug' is lost: the finder saw it more than 0.45 s ago",
+        "the finder needs longer than keyframe.max_age = 0.45 s; raise it; "
+        "target 'mug' is lost: the finder saw it more than 0.45 s ago",
     ]
     late = keyframes._search
     oracle.go.set()
     assert late is not None and late.done.wait(5)
+    oracle.go.clear()
     assert keyframes.carry(film.frame(9), [MUG]) == [None], "what came too late is of no use"
+    again = keyframes._search
+    oracle.go.set()
+    assert again is not None and again.done.wait(5)
+    assert keyframes.carry(film.frame(10), [MUG]) != [None] and told[-1] == ""
 
 
 def test_a_hidden_target_goes_where_the_image_goes_and_is_no_mask_any_more(film: Film, oracle: Oracle) -> None:
