@@ -11,10 +11,13 @@ import numpy as np
 
 from focusdepth_core.engine.base import EngineError
 
+ARTICLES = ("a", "an", "the")
+
 
 def normalised(text: str) -> str:
-    """Small letters and single spaces, as text encoders read it too."""
-    return " ".join(text.lower().split())
+    """Small letters and single spaces, as text encoders read it too, without an article in front."""
+    first, *rest = text.lower().split() or [""]
+    return " ".join(rest if rest and first in ARTICLES else [first, *rest])
 
 
 class TextCache:

@@ -93,7 +93,7 @@ def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
     if branch.pretrained or not any(share > 0 and "text" in PARTS[kind] for kind, share in shares):
         return
     faults: list[str] = []
-    for text in _texts_of(config.data.train + config.data.validation):
+    for text in texts_of(config.data.train + config.data.validation):
         try:
             branch.encode_text([text])
         except ValueError as error:
@@ -102,7 +102,7 @@ def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
         raise ValueError(f"model.prompt.words lacks what {len(faults)} texts of the data need, first: {faults[0]}")
 
 
-def _texts_of(shares: Sequence[ManifestShare]) -> list[str]:
+def texts_of(shares: Sequence[ManifestShare]) -> list[str]:
     """All prompts of a mixture, each once."""
     tables = [manifest.table for manifest, _ in _open(shares)]
     return sorted({text for table in tables for text in pc.unique(pc.list_flatten(table["texts"])).to_pylist()})

@@ -20,9 +20,10 @@ from focusdepth_core.training import checkpoint
 from focusdepth_core.training.cache import check_room
 from focusdepth_core.training.checkpoint import Progress
 from focusdepth_core.training.checks import check, check_prompts, lineage
-from focusdepth_core.training.data import check_texts, simulate
+from focusdepth_core.training.data import check_texts, simulate, texts_of
 from focusdepth_core.training.estimate import estimate, print_table
 from focusdepth_core.training.presence import calibrate
+from focusdepth_core.training.prompts import PARTS
 from focusdepth_core.training.recipe import TrainConfig
 from focusdepth_core.training.stage import StageRun
 from focusdepth_core.training.weights import finished_model, new_model
@@ -145,7 +146,9 @@ def _finish(config: TrainConfig) -> None:
 def _export(config: TrainConfig) -> None:
     from focusdepth_core.engine.export import export  # needs onnx
 
-    export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name)
+    asks = any(share > 0 and "text" in PARTS[kind] for kind, share in vars(config.prompts).items())
+    texts = texts_of(config.data.train) if asks else []
+    export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name, texts=texts)
     print(f"{config.out / 'model'}: ready to run, for example ./run demo --model-dir {config.out / 'model'}")
 
 

@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_gives_back_what_was_written_however_it_is_spelled(path: Path) -> None:
     texts = TextCache(path)
-    for spelling in ("red mug", " RED\tmug "):
+    for spelling in ("red mug", " RED\tmug ", "the red mug", "A Red Mug"):
         features, mask = texts.features(spelling)
         np.testing.assert_array_equal(features, FEATURES[0])
         np.testing.assert_array_equal(mask, [1, 0])

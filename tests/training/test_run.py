@@ -87,7 +87,7 @@ def test_both_model_folders_are_given_to_the_export(run, monkeypatch):
     called = create_autospec(export_module.export)
     monkeypatch.setattr(export_module, "export", called)
     train(replace(run, export=True))
-    called.assert_called_once_with(run.out / "focus", run.out / "model", run.out / "baseline", run.out.name)
+    called.assert_called_once_with(run.out / "focus", run.out / "model", run.out / "baseline", run.out.name, texts=[])
 
 
 def test_a_killed_run_ends_bit_for_bit_as_an_uninterrupted_one(run, data, tmp_path):
