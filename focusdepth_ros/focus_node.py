@@ -13,6 +13,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import SetBool, Trigger
 
 from focusdepth_core.engine.model_folder import default_model_dir
+from focusdepth_core.perception.finder import Finder
+from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros.answering import Answering
 from focusdepth_ros.inputs import AnyImage, Inputs
@@ -30,9 +32,17 @@ CHECK_PERIOD_S = 1.0
 EXIT_S = 5.0  # the longest wait for an inference at the end of the process
 
 
-def open_pipeline(parameters: Parameters, report: Optional[Report] = None) -> Pipeline:
-    model_dir = parameters.model_dir or default_model_dir()
-    return Pipeline.open(model_dir, parameters.backend, parameters.threads, report)
+def open_pipeline(
+    parameters: Parameters, report: Optional[Report] = None, on_trouble: Optional[Report] = None
+) -> Pipeline:
+    """``on_trouble``: see ``Keyframes``."""
+    model_dir, backend, threads = parameters.model_dir or default_model_dir(), parameters.backend, parameters.threads
+    keyframes = None
+    if parameters.finder_model_dir:
+        finder = Finder.open(parameters.finder_model_dir, backend, threads, report)
+        max_age, min_change = parameters.keyframe_max_age, parameters.keyframe_min_change
+        keyframes = Keyframes(finder, max_age, min_change, report=on_trouble)
+    return Pipeline.open(model_dir, backend, threads, report, keyframes)
 
 
 class FocusNode(LifecycleNode):
@@ -46,7 +56,8 @@ class FocusNode(LifecycleNode):
     def __init__(self, make_pipeline: Optional[PipelineFactory] = None, **kwargs: Any) -> None:
         """``make_pipeline``: in place of ``open_pipeline``; whatever it raises is a failure to configure."""
         super().__init__("focus_node", **kwargs)
-        self._make_pipeline = make_pipeline or partial(open_pipeline, report=self._on_report)
+        default = partial(open_pipeline, report=self._on_report, on_trouble=self._on_trouble)
+        self._make_pipeline = make_pipeline or default
         self._enabled = True
         self._store = ParameterStore(self, Parameters, is_unconfigured=lambda: self._answering is None)
         self._status = Status(self)
@@ -131,6 +142,13 @@ class FocusNode(LifecycleNode):
         else:
             self._status.values({"engine": sentence})
             self._status.state(sentence)
+
+    def _on_trouble(self, sentence: str) -> None:
+        """With targets that a finder saw."""
+        if sentence:
+            self._status.complain("finder", sentence)
+        else:
+            self._status.settle("finder")
 
     def _on_image(self, image: AnyImage) -> None:
         if self._answering is not None:

@@ -24,6 +24,26 @@ class Parameters:
     threads: int = parameter(
         0, "CPU threads per inference; 0: the backend's choice.", limits=(0, 256), settable="unconfigured"
     )
+    finder_model_dir: str = parameter(
+        "",
+        "Folder of a slower model that finds targets by text on keyframes, for a model that takes none; empty: none.",
+        name="finder.model_dir",
+        settable="unconfigured",
+    )
+    keyframe_max_age: float = parameter(
+        2.0,
+        "Age in s up to which what the finder found is carried; it looks again after half of that.",
+        name="keyframe.max_age",
+        limits=(0.01, 3600.0),
+        settable="unconfigured",
+    )
+    keyframe_min_change: float = parameter(
+        0.1,
+        "Mean change of the image, from 0 to 1 and brightness aside, above which the finder looks again.",
+        name="keyframe.min_change",
+        limits=(0.0, 1.0),
+        settable="unconfigured",
+    )
     image_transport: str = parameter(
         "raw",
         "How images come: raw on `image`, or as JPEG or PNG on `image`/compressed.",

@@ -16,6 +16,7 @@ from focusdepth_core.engine.model_folder import ModelFolder, Stages
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2Config
 from focusdepth_core.model.prompt.sam3 import Sam3PromptConfig
+from focusdepth_core.perception.finder import Finder
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
@@ -88,3 +89,10 @@ def test_texts_that_were_not_exported_are_refused_by_onnx_and_read_by_torch(expo
     with pytest.raises(ValueError, match="what 'red cup' is; nearest known: red mug, cup"):
         Pipeline.open(exported, "onnxruntime", threads=1).process(frame(), target)
     assert Pipeline.open(exported, "torch").process(frame(), target).relative_depth.shape == (84, 112)
+
+
+def test_as_a_finder_it_sees_what_the_pipeline_sees(exported):
+    targets = [TARGETS["text"], TARGETS["both"]]
+    expected = Pipeline.open(exported, "onnxruntime", threads=1).process(frame(), targets).targets
+    masks = Finder.open(exported, "onnxruntime", threads=1).find(frame(), targets)
+    assert all(np.array_equal(mask, want.mask) for mask, want in zip(masks, expected))
