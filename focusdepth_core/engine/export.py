@@ -14,6 +14,7 @@ MODEL is a folder or hub id of FocusDepth. OUT gets config.json, the weights rou
   networks.bin                         the weights of all these
   texts.npz                            what the model was told, for models that take text: the texts of --texts
   self_check.npz                       simulated scenes with the answers, by which each engine will be judged
+  *.int8.onnx                          with --calibration: matrix products in INT8, if that passes the same check
 
 The ONNX files hold FP16 weights, take any number of targets and compute in FP32 unless their name says otherwise.
 Before OUT takes its place ONNX Runtime runs them beside torch on random inputs; a difference above 1 % of the output's
@@ -39,6 +40,7 @@ from transformers import PreTrainedModel
 
 from focusdepth_core.engine import model_folder, samples, text_cache
 from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.int8 import write_int8
 from focusdepth_core.engine.model_folder import ModelFolder, variant
 from focusdepth_core.engine.onnx_file import OPSETS, Artefact, write
 from focusdepth_core.engine.open import open_model
@@ -50,6 +52,7 @@ from focusdepth_core.engine.settings import PRECISIONS, EngineSettings
 from focusdepth_core.engine.shared_weights import share
 from focusdepth_core.engine.torch_backend import PLAIN
 from focusdepth_core.engine.whole_folder import replaced
+from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.model.focusdepth import FocusDepth
 
 CONFIG, WEIGHTS, TEXTS, SAMPLES = "config.json", "model.safetensors", "texts.npz", "self_check.npz"
@@ -60,6 +63,7 @@ ONNX = [
 ]
 WRITTEN = (CONFIG, WEIGHTS, PLAIN, TEXTS, SAMPLES, model_folder.WEIGHTS, *ONNX)
 KEPT = ("README.md", "LICENSE")  # a model card that is already there
+CALIBRATION_IMAGES = 64
 PER_TARGET = ("boxes", "has_box", "text", "text_mask", "prior", "maps", "mask_logits", "presence")
 
 
@@ -70,8 +74,10 @@ def export(
     name: Optional[str] = None,
     opset: int = OPSETS[0],
     texts: Sequence[str] = (),
+    calibration: Optional[Manifest] = None,
 ) -> dict[str, float]:
-    """Write the folder ``out``; ``model``, ``plain``: folders or hub ids; ``name``: of the model; None: of ``out``.
+    """Write the folder ``out``; ``model``, ``plain``: folders or hub ids; ``name``: of the model; None: of ``out``;
+    ``calibration``: images for networks in INT8.
 
     Returns the largest difference from torch of each output, in its standard deviations. Raises ``ValueError`` for
     weights that cannot be had, texts that the model cannot read, two models that do not fit, a graph with operations
@@ -107,6 +113,8 @@ def export(
         _add(part / CONFIG, {"export": {"opset": opset, "max_difference_from_torch": parity}})
         if _write_samples(part):
             _add(part / CONFIG, {"files": files | {"samples": SAMPLES}})
+        if calibration is not None:
+            _write_int8(part, calibration)
     return parity
 
 
@@ -119,6 +127,17 @@ def _write_samples(folder: Path) -> bool:
         warnings.warn(f"engines of this model will be unverified: {error}", stacklevel=3)
         return False
     return True
+
+
+def _write_int8(folder: Path, calibration: Manifest) -> None:
+    model = ModelFolder.read(folder)
+    texts = open_model(model, "onnxruntime").texts
+    for network, figures in write_int8(model, texts, calibration, CALIBRATION_IMAGES).items():
+        faults = figures.faults(model.engine.thresholds)
+        if faults:
+            warnings.warn(
+                f"{network} is left out in INT8, as it fails the self-check: {', '.join(faults)}", stacklevel=3
+            )
 
 
 def _rounded(model: FocusDepth) -> FocusDepth:
@@ -202,11 +221,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="what targets may be called, or files with a text in each line; others will be refused",
     )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="MANIFEST",
+        help=f"of FDE-Bench: write INT8 networks, too, with ranges from {CALIBRATION_IMAGES} of its images",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     texts = [text for given in args.texts for text in _texts(given)]
-    for output, difference in export(args.model, args.out, args.plain, args.name, args.opset, texts).items():
+    calibration = None if args.calibration is None else Manifest.open(args.calibration)
+    given = (args.model, args.out, args.plain, args.name, args.opset, texts, calibration)
+    for output, difference in export(*given).items():
         print(f"{output}: differs from torch by at most {difference:.2g} standard deviations")
     for file in sorted(args.out.iterdir()):
         print(f"{file.stat().st_size / 1e6:9.2f} MB  {file}")

@@ -47,7 +47,7 @@ class _Halved:
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._float = _float_tensors(model)
         self._made_by = {name: node for node in graph.node for name in node.output}
-        self._last = _last_layers(graph, self._made_by)
+        self._last = last_layers(graph)
         self._there = {value.name for value in graph.input} | set(self._constants)
         nodes = [new for node in graph.node for new in self._rewritten(node)]
         nodes += [cast for value in graph.output for cast in self._as(value.name, half=False)]
@@ -133,8 +133,9 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     return names | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
 
 
-def _last_layers(graph: onnx.GraphProto, made_by: dict[str, NodeProto]) -> set[str]:
+def last_layers(graph: onnx.GraphProto) -> set[str]:
     """The nodes, by their first output, from the last product before each output of the network on."""
+    made_by = {name: node for node in graph.node for name in node.output}
     names = [value.name for value in graph.output]
     seen: set[str] = set()
     while names:

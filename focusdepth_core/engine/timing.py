@@ -15,10 +15,11 @@ Key = TypeVar("Key")
 
 def interleaved(calls: Mapping[Key, Callable[[], object]], rounds: int) -> dict[Key, list[float]]:
     """Milliseconds of every round after the warm-up."""
-    from tqdm import tqdm
+    from rich.console import Console
+    from rich.progress import track
 
     times: dict[Key, list[float]] = {key: [] for key in calls}
-    for step in tqdm(range(WARM_UP + rounds), desc="rounds", mininterval=1):
+    for step in track(range(WARM_UP + rounds), "rounds", console=Console(stderr=True), transient=True):
         for key, call in calls.items():
             start = time.perf_counter()
             call()
