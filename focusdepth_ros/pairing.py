@@ -11,6 +11,7 @@ from builtin_interfaces.msg import Time
 M = TypeVar("M", bound=Any)  # a message with a header
 
 PAIR_DEPTH = 10  # messages kept for the image of their stamp
+LATE_NS = 5_000_000_000  # by which no image is late: what is later than it by more is from before the stamps went back
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -41,7 +42,7 @@ class StampBuffer(Generic[M]):
         """The message with this stamp; waits for it at most ``timeout_s``, and not once a later one has come."""
         wanted = stamp_ns(stamp)
         with self._arrived:
-            self._arrived.wait_for(lambda: any(ns >= wanted for ns in self._messages), timeout_s)
+            self._arrived.wait_for(lambda: any(0 <= ns - wanted < LATE_NS for ns in self._messages), timeout_s)
             return self._messages.get(wanted)
 
     def newest(self) -> Optional[M]:

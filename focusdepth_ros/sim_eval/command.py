@@ -30,7 +30,7 @@ from focusdepth_ros.sim_eval import picture
 from focusdepth_ros.sim_eval.figures import REACHED_M, figures
 from focusdepth_ros.sim_eval.others import without_the_node
 from focusdepth_ros.sim_eval.robot import Robot
-from focusdepth_ros.sim_eval.trial import SENSORS, Trial, questions
+from focusdepth_ros.sim_eval.trial import SENSORS, STEP_S, Trial, questions
 
 WIDTH, HEIGHT = 640, 480
 START_S = 60.0  # longest time until the focus node is active
@@ -87,6 +87,8 @@ def _evaluate(args: argparse.Namespace, console: Console) -> None:
     start = time.monotonic()
     pipeline = Pipeline.open(args.model_dir, args.backend)
     prompt = args.prompt or ("text" if "text" in pipeline.model.prompts else "box")
+    if prompt not in pipeline.model.prompts:
+        raise ValueError(f"--prompt {prompt}: model {pipeline.model.name} takes {', '.join(pipeline.model.prompts)}")
     console.print(f"model {pipeline.model.name}, objects named by {prompt}")
     trials = _trials(args, pipeline, prompt, console)
     settings = {
@@ -136,7 +138,7 @@ def _ask_for_all(
     with Counter(console, "objects asked for", args.scenes) as counter:
         for count in range(args.scenes):
             task = draw_task(args.first + count, renderer)
-            trials += _ask(task, LAST_STAMP - count * len(SENSORS), robot, pipeline)
+            trials += _ask(task, LAST_STAMP - count * len(SENSORS) * STEP_S, robot, pipeline)
             counter.show(count + 1)
     return trials
 

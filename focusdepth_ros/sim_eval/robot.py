@@ -53,6 +53,7 @@ class Robot(FocusClient):
             self._publishers[topic].publish(msg)
         image = to_image(question.task.frame.image, "rgb8", header)
         for _ in range(SENT):
+            self._heard.clear()
             self._publishers["image"].publish(image)
             again = time.monotonic() + ANSWER_S
             while not self._is_answered(header) and time.monotonic() < again:

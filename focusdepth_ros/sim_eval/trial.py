@@ -35,18 +35,20 @@ class Answer:
     said: str
 
 
+STEP_S = 1000  # between the stamps of two questions
 SENSORS = {"30 % of the target": 0.3, "a hole on the target": 0.0}  # what depth_hint has of it
 
 
 def questions(task: Task, first_stamp: int) -> list[Question]:
-    """One per sensor; everything random follows from the task's seed. Each stamp is before the last one, by which the
-    node starts scale and presence anew."""
+    """One per sensor; everything random follows from the task's seed. Each stamp is far before the last one, by which
+    the node starts scale and presence anew.
+    """
     rng = np.random.default_rng([task.seed, 1])
     box, asked = task.detected_box(rng), []
     for place, (name, on_target) in enumerate(SENSORS.items()):
         sensor = DepthSensor(task.seed, on_target=on_target)
         hint = sensor.measure(task.frame.depth_m, task.mask, rng)
-        asked.append(Question(task, name, box, hint, first_stamp - place))
+        asked.append(Question(task, name, box, hint, first_stamp - place * STEP_S))
     return asked
 
 

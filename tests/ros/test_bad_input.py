@@ -226,6 +226,17 @@ def test_stamps_that_go_back_are_answered(paired: Rig) -> None:
     assert [msg.header.stamp.sec for msg in paired.received["depth/image_rect"]] == [9, 3, 4]
 
 
+def test_after_stamps_went_back_an_image_waits_for_its_hint(paired: Rig) -> None:
+    for seconds in (90, 3):
+        paired.send("camera_info", camera_info(seconds))
+        paired.send("image", image(seconds))
+        paired.spin_until(lambda: paired.value("received"), "the image")
+        for _ in range(3):
+            paired._probe_executor.spin_once(timeout_sec=0.05)
+        paired.send("depth_hint", depth_hint(seconds))
+        assert paired.answer(seconds, "targets_3d").has_scale
+
+
 def test_a_camera_info_that_changes_is_that_of_its_image(paired: Rig) -> None:
     for seconds, focal in ((1, 100.0), (2, 200.0), (3, 0.0), (4, 100.0)):
         paired.send("camera_info", camera_info(seconds, focal=focal))

@@ -82,3 +82,13 @@ def two_cameras() -> launch.LaunchDescription:
 def test_two_cameras_live_in_two_namespaces(ros: None) -> None:
     for side in ("left", "right"):
         wait_for_status(f"/{side}/focus_node", f"waiting for images on /{side}/image")
+
+
+@launch_pytest.fixture
+def demo_sim() -> launch.LaunchDescription:
+    return launched("demo_sim.launch.py")
+
+
+@pytest.mark.launch(fixture=demo_sim)
+def test_the_images_of_the_simulated_camera_arrive(ros: None) -> None:
+    wait_for_status("/focus_node", "idle: nobody subscribes to an output")

@@ -44,7 +44,7 @@ def task() -> Task:
 def trials(error_m: float) -> list[Trial]:
     """The node's points are beside the truth by ``error_m`` in depth."""
     made = []
-    for question in questions(task(), 1000):
+    for question in questions(task(), 5000):
         answer = Answer(np.zeros(3), question.task.mask, 0.01, "answering")
         trial = Trial(question, answer, {SENSOR: np.full(3, np.nan)})
         made.append(replace(trial, answer=replace(answer, point=trial.truth + [0, 0, error_m])))
@@ -52,13 +52,13 @@ def trials(error_m: float) -> list[Trial]:
 
 
 def test_each_sensor_gets_its_question_and_a_stamp_before_the_last_one() -> None:
-    some, hole = questions(task(), 1000)
+    some, hole = questions(task(), 5000)
     measured = [(question.depth_hint > 0) & task().mask for question in (some, hole)]
     assert measured[0].sum() == pytest.approx(0.3 * 400, abs=12)
     assert not measured[1].any()
-    assert (some.stamp, hole.stamp) == (1000, 999)
+    assert (some.stamp, hole.stamp) == (5000, 4000)
     assert some.box == hole.box
-    again = questions(task(), 1000)[0]
+    again = questions(task(), 5000)[0]
     assert np.array_equal(again.depth_hint, some.depth_hint)
 
 
@@ -75,7 +75,7 @@ def test_an_object_without_a_point_is_infinitely_far() -> None:
 
 
 def test_without_the_node_the_inner_box_is_measured() -> None:
-    some, hole = (without_the_node(question, fake_pipeline(FakeEngine())) for question in questions(task(), 1000))
+    some, hole = (without_the_node(question, fake_pipeline(FakeEngine())) for question in questions(task(), 5000))
     assert some[SENSOR][2] == pytest.approx(0.8, rel=0.03)
     assert np.isnan(hole[SENSOR]).all()
 
@@ -98,6 +98,12 @@ def test_the_whole_loop(tmp_path: Path) -> None:
     assert all(values["mask_iou"] > 0.3 for values in result["depth_hint"].values())  # the tiny net's mask is the box
     assert result["depth_hint"][next(iter(SENSORS))]["without the node"][SENSOR]["position_error_m"]["p50"] < 0.1
     assert min(cv2.imread(str(picture)).shape[:2]) > 800
+
+
+def test_a_prompt_that_the_model_does_not_take_ends_in_one_sentence() -> None:
+    done = sim_eval("--prompt", "text")
+    assert done.returncode == 1
+    assert done.stderr == "sim_eval: --prompt text: model nano-sim takes box\n"
 
 
 def test_seeds_that_were_trained_on_are_refused() -> None:
