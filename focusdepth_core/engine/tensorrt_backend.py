@@ -6,17 +6,22 @@ import logging
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, Optional, Union, cast
 
 import numpy as np
 
 from focusdepth_core.engine.base import EngineError, check_inputs
-from focusdepth_core.engine.cuda.memory import Buffer, Cuda, open_cuda
-from focusdepth_core.engine.tensorrt_names import DTYPES, library
+from focusdepth_core.engine.cuda.frames import Frames
+from focusdepth_core.engine.cuda.memory import Cuda, open_cuda
+from focusdepth_core.engine.tensorrt_names import library
+from focusdepth_core.engine.tensorrt_tensor import Shape, Tensor, input_limits, numpy_type, size
+from focusdepth_core.perception.frame_input import FrameInput
+
+Inputs = Mapping[str, Union[np.ndarray, FrameInput]]
 
 LOG = logging.getLogger(__name__)
+IMAGE = "image"  # the input that a frame may be given for
 WARM_RUNS = 2  # of the same shapes before they are captured: TensorRT settles what depends on shapes in the first
 
 
@@ -36,29 +41,12 @@ class Graph:
         self.handle = 0
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output. ``shape``: with -1 per free axis; ``least`` and ``most``: an input's limits."""
-
-    name: str
-    dtype: Any
-    shape: tuple[int, ...]
-    buffer: Buffer
-    least: tuple[int, ...] = ()
-    most: tuple[int, ...] = ()
-
-    def size(self, shape: tuple[int, ...]) -> int:
-        return int(np.prod(shape)) * np.dtype(self.dtype).itemsize
-
-    def host(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self.buffer.host[: self.size(shape)].view(self.dtype).reshape(shape)
-
-
 class TensorRtEngine:
     """See ``Engine``. Any thread may call ``run``; calls wait for each other.
 
     ``plan``: from ``tensorrt_build.build``; ``network``: its name in messages. With ``cuda_graph``, runs whose shapes
-    are those of the runs before are replayed as a graph.
+    are those of the runs before are replayed as a graph. ``takes_frames``: the image may be given as a ``FrameInput``,
+    which the GPU then prepares; so where it has proven to do that right.
 
     Raises ``StalePlan`` for a plan that does not load, ``EngineError`` without TensorRT, driver, GPU or enough memory.
     """
@@ -76,18 +64,22 @@ class TensorRtEngine:
         self._stream = 0
         self._inputs: dict[str, Tensor] = {}
         self._outputs: list[Tensor] = []
-        self._shapes: dict[str, tuple[int, ...]] = {}  # of the inputs, as the context has them
+        self._shapes: dict[str, Shape] = {}  # of the inputs, as the context has them
+        self._frame: Optional[FrameInput] = None  # in place of the image of this run
         with self._cuda.current():
             try:
                 self._load(plan)
             except BaseException:
                 self.close()
                 raise
+            self._frames = self._proven_frames()
+        self.takes_frames = self._frames is not None
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
         """See ``Engine.run``. Raises ``EngineError`` also for more targets than the plan was built for."""
         with self._lock, self._cuda.current():
             self._give(inputs)
+            self._prepare()
             if self._graph.handle:
                 self._cuda.launch(self._graph.handle, self._stream)
             else:
@@ -96,19 +88,25 @@ class TensorRtEngine:
             self._runs += 1
             if self._wants_graph and self._runs >= WARM_RUNS and not self._graph.handle:
                 self._capture()
-            return {tensor.name: self._host(tensor).astype(np.float32) for tensor in self._outputs}
+            return {tensor.name: tensor.host(self._shape(tensor.name)).astype(np.float32) for tensor in self._outputs}
 
     @property
     def replays(self) -> bool:
         """Whether the next run, if its shapes are those of the last, is a graph's."""
         return bool(self._graph.handle)
 
-    def stages_ms(self, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """How long the GPU takes in a run without a graph: to get the inputs, to compute, and to give the outputs."""
+    def stages_ms(self, inputs: Inputs) -> dict[str, float]:
+        """How long the GPU takes in a run without a graph: to prepare a frame, get the other inputs, compute, and give
+        the outputs."""
         with self._lock, self._cuda.current():
             self._give(inputs)
-            times = self._cuda.times_ms(self._stream, self._upload, self._execute, self._download)
-            return dict(zip(("upload", "compute", "download"), times))
+            works = {
+                "prepare": self._prepare,
+                "upload": self._upload,
+                "compute": self._execute,
+                "download": self._download,
+            }
+            return dict(zip(works, self._cuda.times_ms(self._stream, *works.values())))
 
     def close(self) -> None:
         """Frees what it has on the GPU; it cannot run any more."""
@@ -131,12 +129,11 @@ class TensorRtEngine:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         mode = self._trt.api.TensorIOMode.INPUT
         inputs = [name for name in names if self._engine.get_tensor_mode(name) == mode]
-        self._inputs = {name: self._input(name) for name in inputs}
-        self._declared = {
-            name: [None if side < 0 else side for side in tensor.shape] for name, tensor in self._inputs.items()
-        }
+        self._inputs = {name: self._tensor(name, *input_limits(self._engine, name)) for name in inputs}
+        self._declared = {name: [None if s < 0 else s for s in tensor.shape] for name, tensor in self._inputs.items()}
         self._set_shapes({name: tensor.most for name, tensor in self._inputs.items()})
-        self._outputs = [self._output(name) for name in names if name not in self._inputs]
+        shapes = {name: self._shape(name) for name in names if name not in inputs}  # the largest
+        self._outputs = [self._tensor(name, shape, shape, shape) for name, shape in shapes.items()]
         for tensor in (*self._inputs.values(), *self._outputs):
             self._context.set_tensor_address(tensor.name, tensor.buffer.address)
 
@@ -144,43 +141,46 @@ class TensorRtEngine:
         error = self._trt.error(f"the engine of {self._network} cannot be loaded by {self._trt}", "it is damaged")
         return error if "out of memory" in str(error) else StalePlan(str(error))
 
-    def _input(self, name: str) -> Tensor:
-        shape = tuple(self._engine.get_tensor_shape(name))
-        least, most = shape, shape
-        if -1 in shape:
-            least, _, most = (tuple(limit) for limit in self._engine.get_tensor_profile_shape(name, 0))
-        return self._tensor(name, shape, most, least)
-
-    def _output(self, name: str) -> Tensor:
-        """Its memory is for the largest inputs."""
-        return self._tensor(name, tuple(self._engine.get_tensor_shape(name)), self._shape(name))
-
-    def _tensor(self, name: str, shape: tuple[int, ...], most: tuple[int, ...], least: tuple[int, ...] = ()) -> Tensor:
-        kind = self._engine.get_tensor_dtype(name)
-        known = {self._trt.member("DataType", key): dtype for key, dtype in DTYPES.items()}
-        if kind not in known:
-            raise EngineError(f"{self._network}: '{name}' is {kind}; inputs and outputs are FP32 or FP16")
-        buffer = self._cuda.buffer(int(np.prod(most)) * np.dtype(known[kind]).itemsize)
+    def _tensor(self, name: str, shape: Shape, least: Shape, most: Shape) -> Tensor:
+        dtype = numpy_type(self._trt, self._engine, name)
+        buffer = self._cuda.buffer(size(most, dtype))
         self._resources.callback(self._cuda.release, buffer)
-        return Tensor(name, known[kind], shape, buffer, least, most)
+        return Tensor(name, dtype, shape, least, most, buffer)
 
-    def _give(self, inputs: Mapping[str, np.ndarray]) -> None:
+    def _proven_frames(self) -> Optional[Frames]:
+        image = self._inputs.get(IMAGE)
+        if image is None or image.dtype != np.float32 or -1 in image.shape:
+            return None
+        try:
+            frames = Frames(self._cuda)
+            self._resources.callback(frames.release)
+            frames.prove(image.shape[3], image.shape[2], image.buffer, self._stream)
+        except (EngineError, ValueError) as error:
+            LOG.info("frames for %s are prepared by the CPU: %s", self._network, error)
+            return None
+        return frames
+
+    def _give(self, inputs: Inputs) -> None:
         """Checks the inputs and puts them where the GPU gets them from."""
         if self._context is None:
             raise EngineError(f"{self._network} is closed")
-        check_inputs(self._network, self._declared, inputs)
+        check_inputs(self._network, self._declared, cast(Mapping[str, np.ndarray], inputs))
+        image = inputs.get(IMAGE)
+        frame = image if isinstance(image, FrameInput) and self.takes_frames else None
         shapes = {name: value.shape for name, value in inputs.items()}
-        if shapes != self._shapes:
+        if shapes != self._shapes or (frame is None) != (self._frame is None):
             self._graph.drop()  # it may not outlive a change of the context that it was captured from
             self._runs = 0
             self._set_shapes(shapes)
+        self._frame = frame
         for name, value in inputs.items():
-            self._inputs[name].host(value.shape)[...] = value
+            if value is not frame:
+                self._inputs[name].host(value.shape)[...] = value
 
-    def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+    def _set_shapes(self, shapes: dict[str, Shape]) -> None:
         for name, shape in shapes.items():
             tensor = self._inputs[name]
-            if not all(low <= side <= high for low, side, high in zip(tensor.least, shape, tensor.most)):
+            if not tensor.takes(shape):
                 raise EngineError(
                     f"the engine of {self._network} was built for '{name}' from {list(tensor.least)} to "
                     f"{list(tensor.most)}, but was given {list(shape)}; give fewer targets, or build it for more"
@@ -191,16 +191,14 @@ class TensorRtEngine:
                 raise self._trt.error(f"{self._network} does not take {list(shape)} for '{name}'", "no reason given")
         self._shapes = shapes
 
-    def _shape(self, name: str) -> tuple[int, ...]:
+    def _shape(self, name: str) -> Shape:
         shape = tuple(self._context.get_tensor_shape(name))
         if -1 in shape:
             raise EngineError(f"{self._network}: the shape of '{name}' depends on values, {list(shape)}")
         return shape
 
     def _capture(self) -> None:
-        capturable = getattr(
-            self._context, "is_stream_capturable", None
-        )  # of TensorRT-RTX, which compiles while it runs
+        capturable = getattr(self._context, "is_stream_capturable", None)  # of RTX, which compiles while it runs
         if capturable is not None and not capturable(self._stream):
             return
         try:
@@ -208,6 +206,11 @@ class TensorRtEngine:
         except EngineError as error:
             self._wants_graph = False
             LOG.warning("%s runs without a CUDA graph: %s", self._network, error)
+
+    def _prepare(self) -> None:
+        """Outside the graph, as frames may change their size."""
+        if self._frame is not None and self._frames is not None:
+            self._frames.fill(self._frame, self._inputs[IMAGE].buffer.address, self._stream)
 
     def _enqueue(self) -> None:
         self._upload()
@@ -217,7 +220,8 @@ class TensorRtEngine:
     def _upload(self) -> None:
         for name, shape in self._shapes.items():
             tensor = self._inputs[name]
-            self._cuda.upload(tensor.buffer, tensor.size(shape), self._stream)
+            if name != IMAGE or self._frame is None:
+                self._cuda.upload(tensor.buffer, tensor.size(shape), self._stream)
 
     def _execute(self) -> None:
         self._trt.errors.clear()
@@ -227,6 +231,3 @@ class TensorRtEngine:
     def _download(self) -> None:
         for tensor in self._outputs:
             self._cuda.download(tensor.buffer, tensor.size(self._shape(tensor.name)), self._stream)
-
-    def _host(self, tensor: Tensor) -> np.ndarray:
-        return tensor.host(self._shape(tensor.name))

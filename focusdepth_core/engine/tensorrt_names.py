@@ -9,14 +9,11 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from focusdepth_core.engine.base import EngineError
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")  # in order of preference
 KEPT_ERRORS = 8
 OUT_OF_MEMORY = re.compile(r"out ?of ?memory|memory \(.*could not be allocated", re.IGNORECASE)
-DTYPES = {"FLOAT": np.float32, "HALF": np.float16}  # of inputs and outputs
 
 
 class Library:
@@ -37,8 +34,8 @@ class Library:
         self.errors.clear()
         try:
             return getattr(self.api, kind)(self.logger)
-        except (TypeError, RuntimeError) as error:  # a null pointer reads as a TypeError
-            raise self.error(f"{self} does not start", str(error)) from None
+        except (TypeError, RuntimeError):  # a null pointer reads as a TypeError
+            raise self.error(f"{self} does not start", "it cannot use CUDA or the GPU; see `nvidia-smi`") from None
 
     def error(self, what: str, otherwise: str) -> EngineError:
         """In TensorRT's words if it wrote any, else ``otherwise``, in one line."""

@@ -25,7 +25,8 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 
-from focusdepth_core.engine.cuda import cudart
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.cuda import cudart, kernels
 from tests.engine.fake_cudart import FakeCudart
 
 VERSIONS = ("8.5.3.1", "8.6.1", "10.3.0", "10.13.0.35", "11.4.0.106")
@@ -75,9 +76,15 @@ def install(
     """From now on ``import tensorrt`` gives this and the CUDA runtime library is ``cuda``."""
     fake = Fake(version, flavour, cuda or FakeCudart())
     monkeypatch.setattr(cudart, "libraries", lambda: [fake.cuda])
+    monkeypatch.setattr(kernels, "driver", _no_driver)  # a real one would be given addresses of the host
+    kernels.kernels.cache_clear()
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, module(fake) if name == flavour else None)
     return fake
+
+
+def _no_driver() -> Any:
+    raise EngineError("there is no driver")
 
 
 def module(fake: Fake) -> Any:

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.cuda.frames import STATISTICS
+from focusdepth_core.engine.model_folder import InputSpec
 from focusdepth_core.engine.tensorrt_backend import StalePlan, TensorRtEngine
 from focusdepth_core.engine.tensorrt_build import build
-from tests.engine import fake_tensorrt
+from focusdepth_core.perception.frame_input import FrameInput, frame_input
+from focusdepth_core.perception.letterbox import Letterbox
+from tests.engine import fake_kernels, fake_tensorrt
 from tests.engine.fake_cudart import FakeCudart
 from tests.engine.fake_tensorrt import VERSIONS, Fake
 from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, write_model_folder
@@ -175,4 +179,47 @@ def test_a_closed_or_forgotten_engine_frees_the_gpu(plan: bytes, fake: Fake) -> 
 
 
 def test_stages_are_timed(plan: bytes) -> None:
-    assert TensorRtEngine(plan, "focus.onnx").stages_ms(inputs(2)) == {"upload": 0.5, "compute": 0.5, "download": 0.5}
+    stages = dict.fromkeys(("prepare", "upload", "compute", "download"), 0.5)
+    assert TensorRtEngine(plan, "focus.onnx").stages_ms(inputs(2)) == stages
+
+
+def frame(rows: int, columns: int) -> FrameInput:
+    rgb = np.random.default_rng(rows).integers(0, 256, (rows, columns, 3), np.uint8)
+    return FrameInput(rgb, Letterbox(columns, rows, InputSpec(WIDTH, HEIGHT, *STATISTICS)))
+
+
+@pytest.mark.parametrize("integrated", [False, True])
+def test_frames_are_prepared_by_the_gpu(folder: Path, monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
+    fake = fake_tensorrt.install(monkeypatch, cuda=FakeCudart(integrated=integrated))
+    driver = fake_kernels.install(monkeypatch)
+    engine = TensorRtEngine(focus_plan(folder), "focus.onnx")
+    assert engine.takes_frames and len(driver.launched) == 3, "it has proven itself"
+    replays = []
+    for size in ((42, 56), (50, 60), (84, 112), (84, 112)):
+        given = frame(*size)
+        boxes = inputs(2)["boxes"]
+        outputs = engine.run({"image": frame_input(engine, given.rgb, given.letterbox), "boxes": boxes})
+        expected = BoxEngine().run({"image": np.asarray(given), "boxes": boxes})
+        np.testing.assert_allclose(outputs["depth"], expected["depth"], atol=0.02)
+        np.testing.assert_allclose(outputs["mask_logits"], expected["mask_logits"], atol=1e-5)
+        replays.append(engine.replays)
+    assert replays == [False, True, True, True] and len(driver.launched) == 7
+    check(engine, inputs(2))
+    assert not engine.replays, "the graph of frames is not that of arrays"
+    engine.close()
+    assert not fake.cuda.memory and not fake.cuda.handles
+
+
+def test_where_the_gpu_prepares_frames_wrongly_the_cpu_does(
+    plan: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    fake_kernels.install(monkeypatch).wrong = 0.2
+    engine = TensorRtEngine(plan, "focus.onnx")
+    assert not engine.takes_frames
+    assert "frames for focus.onnx are prepared by the CPU: 27 x 21 pixels differ by" in caplog.text
+    given = frame(50, 60)
+    assert isinstance(frame_input(engine, given.rgb, given.letterbox), np.ndarray)
+    boxes = inputs(1)["boxes"]
+    outputs = engine.run({"image": given, "boxes": boxes})
+    np.testing.assert_allclose(outputs["depth"], np.asarray(given).mean(axis=1), atol=1e-5)

@@ -1,0 +1,35 @@
+"""A frame for an engine that resizes and normalises it by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Union
+
+import numpy as np
+
+from focusdepth_core.perception.letterbox import Letterbox
+
+
+@dataclass(frozen=True)
+class FrameInput:
+    """Stands for ``letterbox.image(rgb)``; ``rgb``: H,W,3 uint8."""
+
+    rgb: np.ndarray
+    letterbox: Letterbox
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 1, 3, self.letterbox.spec.height, self.letterbox.spec.width
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.float32)
+
+    def __array__(self, dtype: Optional[np.dtype] = None, copy: Optional[bool] = None) -> np.ndarray:
+        """For engines that were given it all the same."""
+        return self.letterbox.image(self.rgb)
+
+
+def frame_input(engine: object, rgb: np.ndarray, letterbox: Letterbox) -> Union[np.ndarray, FrameInput]:
+    """What ``engine`` takes as its image: the frame itself where it says so, by ``takes_frames``."""
+    return FrameInput(rgb, letterbox) if getattr(engine, "takes_frames", False) else letterbox.image(rgb)

@@ -1,0 +1,161 @@
+"""kernels.cu, compiled as C++ and run on the CPU, beside numpy and OpenCV."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+import zipfile
+from ctypes import c_float, c_int, c_void_p
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.cuda import kernels
+from focusdepth_core.engine.cuda.frames import TOLERANCE, Frames, halved
+from focusdepth_core.engine.cuda.memory import open_cuda
+from focusdepth_core.engine.model_folder import InputSpec
+from focusdepth_core.perception.cloud import target_cloud
+from focusdepth_core.perception.frame import Frame, Intrinsics
+from focusdepth_core.perception.frame_input import FrameInput
+from focusdepth_core.perception.letterbox import Letterbox
+from tests.engine import bindings, fake_kernels, fake_tensorrt
+from tests.engine.fake_kernels import FakeDriver, on_cpu
+
+SPEC = InputSpec(56, 42, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SIZES = {
+    (42, 56): 1,
+    (21, 28): 1,
+    (30, 100): 0,
+    (100, 130): 2,
+    (101, 131): 0,
+    (84, 112): 2,
+    (90, 120): 2,
+    (180, 240): 4,
+    (1, 1): 1,
+}
+
+
+def pointer(array: np.ndarray) -> c_void_p:
+    return c_void_p(array.ctypes.data)
+
+
+def picture(rows: int, columns: int) -> np.ndarray:
+    """Noise and smooth parts."""
+    noise = np.random.default_rng(rows).integers(0, 256, (rows, columns, 3), np.uint8)
+    noise[: rows // 2] = cv2.blur(noise[: rows // 2], (9, 9)) if rows > 1 else noise[: rows // 2]
+    return noise
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    fake_tensorrt.install(monkeypatch)
+    return fake_kernels.install(monkeypatch)
+
+
+def prepared(rgb: np.ndarray, box: Letterbox) -> np.ndarray:
+    cuda = open_cuda()
+    stream, buffer = cuda.stream(), cuda.buffer(4 * 3 * SPEC.width * SPEC.height)
+    buffer.host.view(np.float32)[:] = np.nan
+    Frames(cuda).fill(FrameInput(rgb, box), buffer.address, stream)
+    cuda.download(buffer, buffer.host.size, stream)
+    return buffer.host.view(np.float32).reshape(1, 3, SPEC.height, SPEC.width)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("order", ["rgb", "bgr", "rgba"])
+def test_frames_are_prepared_as_by_the_letterbox(driver: FakeDriver, size: tuple[int, int], order: str) -> None:
+    rgb = picture(*size)
+    if order == "bgr":
+        rgb = np.ascontiguousarray(rgb[..., ::-1])[..., ::-1]
+    elif order == "rgba":
+        rgb = np.dstack([rgb, rgb[..., :1]])[..., :3]
+    box = Letterbox(size[1], size[0], SPEC)
+    assert halved(box) == SIZES[size]
+    levels = 255 * np.abs(prepared(rgb, box) - box.image(rgb)) * np.reshape(SPEC.std, (3, 1, 1))
+    assert levels.max() < 2 < TOLERANCE and levels.mean() < 0.5
+    assert driver.launched == ["letterbox"]
+
+
+def test_a_gpu_that_computes_something_else_is_found_out(driver: FakeDriver) -> None:
+    cuda = open_cuda()
+    stream, buffer = cuda.stream(), cuda.buffer(4 * 3 * SPEC.width * SPEC.height)
+    Frames(cuda).prove(SPEC.width, SPEC.height, buffer, stream)
+    driver.wrong = 5 / 255 / SPEC.std[0]
+    with pytest.raises(EngineError, match=r"27 x 21 pixels differ by [45]\.\d grey levels from OpenCV's"):
+        Frames(cuda).prove(SPEC.width, SPEC.height, buffer, stream)
+
+
+def test_nv12_becomes_rgb() -> None:
+    nv12 = np.random.default_rng(0).integers(0, 256, (48 * 3 // 2, 64), np.uint8)
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    on_cpu().cpu_nv12_to_rgb(64, 48, pointer(nv12), 64, 48, pointer(rgb))
+    difference = np.abs(rgb.astype(int) - cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12))
+    assert difference.max() <= 1 and rgb.std() > 50
+
+
+def test_depth_becomes_labelled_points() -> None:
+    rgb, random = picture(30, 40), np.random.default_rng(1)
+    depth_m = random.uniform(0.3, 4, (30, 40)).astype(np.float32)
+    depth_m[5:9, 5:30] = [[np.nan], [np.inf], [-np.inf], [2.0]]
+    labels = np.zeros((30, 40), np.uint16)
+    labels[2:20, 3:25] = 7
+    k = Intrinsics(50.0, 55.0, 19.5, 14.0, 40, 30)
+    points = np.zeros((30 * 40, 5), np.float32)
+    camera = (c_float(k.fx), c_float(k.fy), c_float(k.cx), c_float(k.cy))
+    image = kernels.image(rgb.ctypes.data, (30, 40))
+    on_cpu().cpu_cloud(40, 30, image, pointer(depth_m), pointer(labels), *camera, pointer(points))
+    kept = points[~np.isnan(points[:, 0])]
+    expected = target_cloud(Frame(rgb, intrinsics=k), depth_m, labels == 7)
+    np.testing.assert_allclose(kept[:, :3], expected.points, rtol=1e-5, atol=1e-6)
+    words = kept.view(np.uint32)
+    r, g, b = expected.colours.astype(np.uint32).T
+    np.testing.assert_array_equal(words[:, 3], r << 16 | g << 8 | b)
+    assert set(words[:, 4]) == {7}
+
+
+@pytest.mark.parametrize("compute_capability", ["8.7", "8.9", "9.0"])
+def test_nvrtc_compiles_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compute_capability: str) -> None:
+    with zipfile.ZipFile(bindings.wheel("nvidia-cuda-nvrtc-cu11")) as archive:
+        archive.extractall(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    kernels._nvrtc.cache_clear()
+    cubin = kernels.compiled(kernels.SOURCE.read_bytes(), compute_capability)
+    assert cubin.startswith(b"\x7fELF") and all(name.encode() in cubin for name in fake_kernels.SIGNATURES)
+    with pytest.raises(EngineError, match=r"NVRTC does not compile for --gpu-architecture=sm_\d+: .*error") as caught:
+        kernels.compiled(b"no C++", compute_capability)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", [87, 90, 110, 120])
+def test_nvcc_compiles_them(tmp_path: Path, architecture: int) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("needs nvcc")
+    out = tmp_path / "kernels.cubin"
+    command = [nvcc, f"-arch=sm_{architecture}", "-cubin", "-o", str(out), str(kernels.SOURCE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "nvcc fatal" in done.stderr:
+        pytest.skip(f"this nvcc: {done.stderr.strip()}")
+    assert done.returncode == 0 and out.stat().st_size > 1000, done.stderr
+
+
+def test_without_nvrtc_or_driver_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    kernels._nvrtc.cache_clear()
+    with pytest.raises(EngineError, match="no libnvrtc.so is here; it comes with JetPack, CUDA or"):
+        kernels.compiled(b"", "9.0")
+    with pytest.raises(EngineError, match="the NVIDIA driver cannot be loaded .*libcuda.so.1"):
+        kernels.driver()
+
+
+def test_a_launch_that_fails_names_the_call(driver: FakeDriver) -> None:
+    with pytest.raises(EngineError, match="cuModuleGetFunction failed with CUDA error 500"):
+        kernels.kernels("9.0").launch("blur", 8, 8, 1, c_int(1))
