@@ -112,8 +112,15 @@ class FocusDepth(nn.Module):
 
         ``union``: one depth map for all targets of an image; else each is computed as if it were alone.
         """
-        tokens = self.geometry.encode(image)
+        tokens = self.geometry.encode(self.shown(image, prompt))
         return self.decode(self.features(image, tokens, prompt, prompt_image), prompt, union)
+
+    def shown(self, image: torch.Tensor, prompt: Prompt) -> torch.Tensor:
+        """What the geometry branch gets: the image, with the targets' boxes beside it if it has a channel for them."""
+        if not getattr(self.config.geometry, "box_channel", False):
+            return image
+        height, width = image.shape[2:]
+        return torch.cat([image, prompt.raster((height, width)).amax(1, keepdim=True)], 1)
 
     def features(
         self, image: torch.Tensor, tokens: list[torch.Tensor], prompt: Prompt, prompt_image: torch.Tensor | None = None

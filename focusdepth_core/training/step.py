@@ -10,6 +10,7 @@ from torch import nn
 from focusdepth_core.fde_bench.dataset import Batch
 from focusdepth_core.losses import LossWeights, depth_loss, mask_loss, presence_loss
 from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusOutput
+from focusdepth_core.model.prompt.base import Prompt
 from focusdepth_core.training.prompts import build_prompt, is_present
 from focusdepth_core.training.recipe import Stage
 
@@ -19,7 +20,7 @@ Kept = Features | list[torch.Tensor] | None  # of a cache: all features, the enc
 
 
 class PlainStep(nn.Module):
-    """The geometry branch alone, on the whole image."""
+    """The geometry branch alone, judged on the whole image."""
 
     def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
         super().__init__()
@@ -28,7 +29,8 @@ class PlainStep(nn.Module):
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
         geometry = self.model.geometry
-        depth = depth_loss(geometry(batch.image), batch.depth, geometry.space, None, self.weights, batch.focal)
+        image = self.model.shown(batch.image, Prompt.box(batch.box))
+        depth = depth_loss(geometry(image), batch.depth, geometry.space, None, self.weights, batch.focal)
         return torch.stack([depth, depth.detach(), *torch.zeros(3, device=depth.device)])
 
 

@@ -13,6 +13,7 @@ from focusdepth_core.fde_bench.dataset import Batch
 from focusdepth_core.fde_bench.metrics import evaluate_pair
 from focusdepth_core.losses import metres
 from focusdepth_core.model.focusdepth import FocusDepth
+from focusdepth_core.model.prompt.base import Prompt
 from focusdepth_core.perception.result import Space
 from focusdepth_core.training.data import validation_batches
 from focusdepth_core.training.recipe import Stage, TrainConfig
@@ -71,7 +72,7 @@ def _predicted(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Raw depth (B,h,w; metres of a metric net) and mask probability."""
     if stage.learns == "geometry":
-        raw, probability = model.geometry(batch.image).float(), None
+        raw, probability = model.geometry(model.shown(batch.image, Prompt.box(batch.box))).float(), None
     else:
         out = predict(model, batch, kinds)
         raw, probability = out.depth[:, 0].float(), torch.sigmoid(out.mask_logits[:, 0].float())

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from focusdepth_core.model.focusdepth import FocusDepth
-from focusdepth_core.model.geometry.base import GeometryBranch
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training.checks import lineage
 from focusdepth_core.training.recipe import SCRATCH, Stage, TrainConfig
@@ -26,17 +25,16 @@ def new_model(config: TrainConfig, stage: Stage) -> FocusDepth:
         settings = replace(settings, geometry=replace(settings.geometry, weights=None))
     model = FocusDepth.from_branches(settings)
     if config.pretrained is not None and not from_scratch:
-        _adopt(model.geometry, config.pretrained)
+        _adopt(model, config.pretrained)
     return model
 
 
-def _adopt(geometry: GeometryBranch, folder: Path) -> None:
-    """The weights of the depth net in a model folder. Raises as ``new_model``."""
-    own, given = geometry.state_dict(), FocusDepth.from_pretrained(folder).geometry.state_dict()
-    faults = [name for name in own if name not in given or own[name].shape != given[name].shape]
-    if faults or own.keys() != given.keys():
-        raise ValueError(f"pretrained = {folder} holds another depth net than the recipe's model, see {faults[:1]}")
-    geometry.load_state_dict(given)
+def _adopt(model: FocusDepth, folder: Path) -> None:
+    """The depth net of a model folder. Raises as ``new_model``."""
+    try:
+        model.geometry.adopt(FocusDepth.from_pretrained(folder).geometry.state_dict())
+    except ValueError as error:
+        raise ValueError(f"pretrained = {folder} does not fit the recipe's model: {error}") from None
 
 
 def start_model(config: TrainConfig, stage: Stage) -> FocusDepth:

@@ -200,3 +200,20 @@ def test_mssa_without_experts_is_refused():
 def test_there_is_no_stage_3(model):
     with pytest.raises(ValueError, match="stage = 3"):
         model.set_stage(3)
+
+
+@torch.no_grad()
+def test_a_box_channel_starts_as_the_net_without_and_shows_where_the_boxes_are(model):
+    told = FocusDepth(replace(CONFIG, geometry=replace(GEOMETRY, box_channel=True))).eval()
+    told.geometry.adopt(model.geometry.state_dict())
+    image = torch.randn(1, 3, 42, 70)
+    plain = model.geometry(image)
+    assert plain.std() > 0.05 * plain.abs().mean(), "a constant output would prove nothing"
+    assert torch.equal(told(image, TWO).depth[:, 0], plain) and torch.equal(told.geometry(image), plain)
+    torch.nn.init.normal_(told.geometry.net.backbone.embeddings.patch_embeddings.projection.weight[:, 3:])
+    one, two = (told(image, prompt).depth[:, 0] for prompt in (ONE, TWO))
+    assert torch.equal(told.geometry(image), plain), "without a prompt the channel is empty"
+    for a, b in ((one, plain), (two, plain), (one, two)):
+        assert (a - b).abs().max() > 1e-3 * plain.std()
+    with pytest.raises(ValueError, match="weights of another depth net, see net"):
+        told.geometry.adopt(FocusDepth(replace(CONFIG, geometry=replace(GEOMETRY, hidden=16))).geometry.state_dict())

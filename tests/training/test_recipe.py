@@ -101,7 +101,7 @@ IMPOSSIBLE = {
     "a later start": (staged(replace(ONE, start="stage2"), TWO), "start = stage2 is no earlier stage"),
     "pretrained without weights": (
         staged(replace(FIRST, start="pretrained")),
-        "start = pretrained, but model.geometry.weights is null",
+        "start = pretrained, but model.geometry.weights and pretrained are null",
     ),
     "stage 2 without stage 1": (
         staged(FIRST, replace(TWO, start="first")),

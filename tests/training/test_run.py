@@ -233,5 +233,7 @@ def test_a_run_may_start_from_the_depth_net_of_another(run, data, tmp_path):
     given, got = (FocusDepth.from_pretrained(f).geometry.encoder for f in (run.out / "baseline", tmp_path / "focus"))
     assert all(torch.equal(a, b) for a, b in zip(given.state_dict().values(), got.state_dict().values()))
     other = replace(settings.model, geometry=replace(GEOMETRY, hidden=32))
-    with pytest.raises(ValueError, match="pretrained = .* holds another depth net than the recipe's model"):
+    with pytest.raises(
+        ValueError, match="pretrained = .* does not fit the recipe's model: these are weights of another depth net"
+    ):
         train(replace(settings, out=tmp_path / "other", model=other))

@@ -72,6 +72,14 @@ class GeometryBranch(nn.Module, ABC):
         Raises ``OSError`` if they cannot be had, ``ValueError`` that lists every size and tensor that does not fit.
         """
 
+    def adopt(self, state: dict[str, torch.Tensor]) -> None:
+        """Take the weights of a net like this one. Raises ``ValueError`` for those of another."""
+        own = self.state_dict()
+        faults = [name for name in own if name not in state or own[name].shape != state[name].shape]
+        if faults or own.keys() != state.keys():
+            raise ValueError(f"these are weights of another depth net, see {(faults or sorted(state.keys() - own))[0]}")
+        self.load_state_dict(state)
+
     @abstractmethod
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
         """B,3,h,w normalised image -> four B,N,C maps of patch tokens, row by row, without a class token."""

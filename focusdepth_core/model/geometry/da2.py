@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
@@ -63,6 +64,9 @@ class DepthAnythingV2Config:
     They are stretched over other sizes."""
     final_relu: bool = False
     """The published nets cut their output at 0, which has no gradient there: so it is done in evaluation mode only."""
+    box_channel: bool = False
+    """A fourth input channel shows the share of each pixel that the targets' boxes cover: what FocusDepth is compared
+    with as the plainest way to tell a net about a target."""
 
     def __post_init__(self) -> None:
         check_input_size(self.height, self.width)
@@ -88,6 +92,7 @@ class DepthAnythingV2Config:
         quarter = self.layers // 4
         backbone = Dinov2Config(
             image_size=self.positions or max(self.height, self.width),
+            num_channels=3 + self.box_channel,
             patch_size=PATCH,
             hidden_size=self.hidden,
             num_attention_heads=self.heads,
@@ -171,6 +176,8 @@ class DepthAnythingV2(GeometryBranch):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         self.net.head.activation2 = _EvaluationReLU() if config.final_relu else nn.Identity()
+        if config.box_channel:
+            nn.init.zeros_(self._patches.weight[:, 3:])  # at first it is the net without
 
     @property
     def encoder(self) -> nn.Module:
@@ -186,12 +193,24 @@ class DepthAnythingV2(GeometryBranch):
         lowest = self.net.neck.fusion_stage.layers[0].residual_layer1
         return [self.net.backbone.embeddings.mask_token, *lowest.parameters()]
 
+    @property
+    def _patches(self) -> nn.Conv2d:
+        return self.net.backbone.embeddings.patch_embeddings.projection
+
+    def adopt(self, state: dict[str, torch.Tensor]) -> None:
+        """A net without the box channel may be given to one that has it."""
+        (name,) = (n for n, p in self.named_parameters() if p is self._patches.weight)
+        more = self._patches.in_channels - state[name].shape[1] if name in state else 0
+        super().adopt({n: F.pad(t, (0, 0, 0, 0, 0, more)) if n == name else t for n, t in state.items()})
+
     def load_pretrained(self, source: str | Path) -> None:
         folder = fetch(source)
         _check_config(self.net.config, folder / CONFIG)
         load_strict(self.net, read_safetensors(folder / WEIGHTS), str(folder / WEIGHTS))
 
     def encode(self, image: torch.Tensor) -> list[torch.Tensor]:
+        missing = self._patches.in_channels - image.shape[1]  # nobody is prompted
+        image = F.pad(image, (0, 0, 0, 0, 0, missing)) if missing else image
         return [tokens[:, 1:] for tokens in self.net.backbone(image).feature_maps]
 
     def pyramid(self, tokens: list[torch.Tensor], grid: Grid) -> list[torch.Tensor]:
