@@ -8,7 +8,7 @@ from importlib import import_module
 
 from focusdepth_core.engine.base import EngineError
 
-COMMANDS = ("build", "evaluate", "compare", "inspect", "benchmark")
+COMMANDS = ("build", "evaluate", "compare", "inspect", "video", "benchmark")
 
 
 def main(argv: list[str] | None = None) -> int:
