@@ -37,6 +37,7 @@ class StagedEngine:
     def __init__(self, vision: Engine, prompt: Engine, geometry: Engine) -> None:
         self.prompt, self._geometry = PromptStages(vision, prompt), geometry
         self.name = geometry.name
+        self.takes_frames = getattr(geometry, "takes_frames", False)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See ``Engine.run``."""

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
 from threading import Lock
-from typing import Any, Optional, Union, cast
+from typing import Any, Optional
 
 import numpy as np
 
@@ -17,8 +17,6 @@ from focusdepth_core.engine.cuda.memory import Cuda, open_cuda
 from focusdepth_core.engine.tensorrt_names import library
 from focusdepth_core.engine.tensorrt_tensor import Shape, Tensor, input_limits, numpy_type, size
 from focusdepth_core.perception.frame_input import FrameInput
-
-Inputs = Mapping[str, Union[np.ndarray, FrameInput]]
 
 LOG = logging.getLogger(__name__)
 IMAGE = "image"  # the input that a frame may be given for
@@ -75,7 +73,7 @@ class TensorRtEngine:
             self._frames = self._proven_frames()
         self.takes_frames = self._frames is not None
 
-    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See ``Engine.run``. Raises ``EngineError`` also for more targets than the plan was built for."""
         with self._lock, self._cuda.current():
             self._give(inputs)
@@ -95,7 +93,7 @@ class TensorRtEngine:
         """Whether the next run, if its shapes are those of the last, is a graph's."""
         return bool(self._graph.handle)
 
-    def stages_ms(self, inputs: Inputs) -> dict[str, float]:
+    def stages_ms(self, inputs: Mapping[str, np.ndarray]) -> dict[str, float]:
         """How long the GPU takes in a run without a graph: to prepare a frame, get the other inputs, compute, and give
         the outputs."""
         with self._lock, self._cuda.current():
@@ -160,12 +158,12 @@ class TensorRtEngine:
             return None
         return frames
 
-    def _give(self, inputs: Inputs) -> None:
+    def _give(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Checks the inputs and puts them where the GPU gets them from."""
         if self._context is None:
             raise EngineError(f"{self._network} is closed")
-        check_inputs(self._network, self._declared, cast(Mapping[str, np.ndarray], inputs))
-        image = inputs.get(IMAGE)
+        check_inputs(self._network, self._declared, inputs)
+        image: object = inputs.get(IMAGE)
         frame = image if isinstance(image, FrameInput) and self.takes_frames else None
         shapes = {name: value.shape for name, value in inputs.items()}
         if shapes != self._shapes or (frame is None) != (self._frame is None):

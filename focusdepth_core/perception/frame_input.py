@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, cast
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class FrameInput:
         return self.letterbox.image(self.rgb)
 
 
-def frame_input(engine: object, rgb: np.ndarray, letterbox: Letterbox) -> Union[np.ndarray, FrameInput]:
-    """What ``engine`` takes as its image: the frame itself where it says so, by ``takes_frames``."""
-    return FrameInput(rgb, letterbox) if getattr(engine, "takes_frames", False) else letterbox.image(rgb)
+def frame_input(engine: object, rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+    """The image for ``engine``: the frame itself where it says that it takes that, by ``takes_frames``."""
+    if getattr(engine, "takes_frames", False):
+        return cast(np.ndarray, FrameInput(rgb, letterbox))
+    return letterbox.image(rgb)

@@ -8,9 +8,10 @@ from typing import Optional
 import cv2
 import numpy as np
 
-from focusdepth_core.engine.base import Texts
+from focusdepth_core.engine.base import Engine, Texts
 from focusdepth_core.engine.model_folder import ModelFolder, PromptInput
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.frame_input import frame_input
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.target import Target
 
@@ -34,15 +35,17 @@ def network_inputs(
     targets: Sequence[Target],
     texts: Optional[Texts],
     priors: Mapping[str, np.ndarray],
+    engine: Optional[Engine] = None,
 ) -> Arrays:
     """All float32. ``image`` for both networks, and for the prompted one ``boxes``, then, for a model that takes text,
     ``has_box``, ``text`` and ``text_mask``, ``prior`` for one that takes masks, and ``prompt_image`` if it has its own
     input.
 
-    ``priors``: mask probability in an earlier frame on the model's ``mask_grid``, by target id. Raises ``ValueError``
+    ``priors``: mask probability in an earlier frame on the model's ``mask_grid``, by target id; ``engine``: the
+    one that they are for, if that may prepare the image by itself. Raises ``ValueError``
     for a text that the model does not know.
     """
-    inputs = {"image": letterbox.image(frame.image)}
+    inputs = {"image": frame_input(engine, frame.image, letterbox)}
     if targets:
         boxes = np.array([target.box or (0.0, 0.0, 0.0, 0.0) for target in targets], np.float64)
         inputs["boxes"] = letterbox.boxes_to_input(boxes).astype(np.float32)

@@ -101,7 +101,8 @@ class Pipeline:
         known = [target.clipped(frame.width, frame.height) for target in placed if target is not None]
         check_targets(self.model, known)
         letterbox = Letterbox(frame.width, frame.height, self.model.input)
-        inputs = network_inputs(self.model, frame, letterbox, known, self._texts, self._priors(letterbox))
+        engine, priors = self._focus if known else self._plain, self._priors(letterbox)
+        inputs = network_inputs(self.model, frame, letterbox, known, self._texts, priors, engine)
         preprocessed = time.perf_counter()
         depth, logits, presence = self._infer(inputs)
         inferred = time.perf_counter()

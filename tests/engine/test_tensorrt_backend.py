@@ -9,11 +9,14 @@ import pytest
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.cuda.frames import STATISTICS
-from focusdepth_core.engine.model_folder import InputSpec
+from focusdepth_core.engine.model_folder import InputSpec, ModelFolder
 from focusdepth_core.engine.tensorrt_backend import StalePlan, TensorRtEngine
 from focusdepth_core.engine.tensorrt_build import build
+from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.frame_input import FrameInput, frame_input
 from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.target import Target
 from tests.engine import fake_kernels, fake_tensorrt
 from tests.engine.fake_cudart import FakeCudart
 from tests.engine.fake_tensorrt import VERSIONS, Fake
@@ -223,3 +226,15 @@ def test_where_the_gpu_prepares_frames_wrongly_the_cpu_does(
     boxes = inputs(1)["boxes"]
     outputs = engine.run({"image": given, "boxes": boxes})
     np.testing.assert_allclose(outputs["depth"], np.asarray(given).mean(axis=1), atol=1e-5)
+
+
+def test_the_pipeline_gives_frames_to_engines_that_take_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_tensorrt.install(monkeypatch)
+    driver = fake_kernels.install(monkeypatch)
+    model, engine = ModelFolder.read(folder), TensorRtEngine(focus_plan(folder), "focus.onnx")
+    launched, target, given = len(driver.launched), Target("t", (10, 10, 60, 50)), Frame(frame(100, 130).rgb)
+    result = Pipeline(model, engine, BoxEngine()).process(given, [target])
+    expected = Pipeline(model, BoxEngine(), BoxEngine()).process(given, [target])
+    assert len(driver.launched) == launched + 1
+    np.testing.assert_allclose(result.relative_depth, expected.relative_depth, atol=0.03)
+    np.testing.assert_array_equal(result.targets[0].mask, expected.targets[0].mask)
