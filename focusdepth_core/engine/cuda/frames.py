@@ -37,7 +37,7 @@ class Frames:
         self._kernels.launch("letterbox", spec.width, spec.height, stream, pixels, *arguments)
 
     def prove(self, width: int, height: int, input_buffer: Buffer, stream: int) -> None:
-        """For an input of that size. Raises ``EngineError`` if the GPU computes other values than ``Letterbox.image``."""
+        """For an input of that size. Raises ``EngineError`` if the values are not those of ``Letterbox.image``."""
         spec = InputSpec(width, height, *STATISTICS)
         random = np.random.default_rng(0)
         size = 4 * 3 * height * width
