@@ -18,12 +18,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from focusdepth_core.engine import __main__ as command
+from focusdepth_core.engine import samples
 from focusdepth_core.engine.export import export
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.onnx_file import Artefact, ExportError, write
-from focusdepth_core.engine.open import open_engine, open_model
+from focusdepth_core.engine.open import open_engine, open_model, open_network
 from focusdepth_core.engine.parity import example
 from focusdepth_core.engine.prompted import Whole
+from focusdepth_core.engine.self_check import check
+from focusdepth_core.engine.settings import Thresholds
 from focusdepth_core.engine.whole_folder import replaced
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2Config
@@ -105,7 +108,11 @@ def test_the_plain_network_is_the_baselines(exported, run):
 
 def test_the_files_are_small_portable_and_described(exported):
     config = json.loads((exported / "config.json").read_text())
-    assert config["name"] == "toy" and config["files"] == {"focus": "focus.onnx", "plain": "plain.onnx"}
+    files = {"focus": "focus.onnx", "plain": "plain.onnx", "samples": "self_check.npz"}
+    assert config["name"] == "toy" and config["files"] == files
+    image = [1, 3, 42, 56]
+    assert config["engine"]["inputs"] == {"focus": {"image": image, "boxes": ["targets", 4]}, "plain": {"image": image}}
+    assert ModelFolder.read(exported).engine.thresholds == Thresholds()
     assert config["export"]["max_difference_from_torch"].keys() == {"depth", "mask_logits", "plain_depth"}
     for name in ("focus", "plain"):
         proto = onnx.load(exported / f"{name}.onnx")
@@ -114,6 +121,24 @@ def test_the_files_are_small_portable_and_described(exported):
         weights = [t for t in proto.graph.initializer if np.prod(t.dims) >= 1000]
         assert sum(t.data_type == onnx.TensorProto.FLOAT16 for t in weights) > len(weights) / 2
     assert FocusDepth.from_pretrained(exported).config == CONFIG
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "mixed"])
+@pytest.mark.parametrize("network", ["focus", "plain"])
+def test_every_precision_passes_the_self_check_that_comes_with_it(exported, network, precision):
+    model = ModelFolder.read(exported)
+    figures = check(model, open_network(model, network, precision, 1), network, samples.read(model.samples), None)
+    assert figures.faults(model.engine.thresholds) == []
+    swapped = [replace(sample, plain=sample.focus, focus=sample.plain) for sample in samples.read(model.samples)]
+    figures = check(model, open_network(model, network, precision, 1), network, swapped, None)
+    assert figures.faults(model.engine.thresholds), "the two networks are not told apart"
+
+
+def test_without_mujoco_engines_will_be_unverified(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "_rendered", lambda width, height: __import__("no_such_simulator"))
+    with pytest.warns(UserWarning, match="will be unverified: scenes cannot be rendered, .*no_such_simulator"):
+        export(run / "focus", tmp_path / "model", opset=16)
+    assert ModelFolder.read(tmp_path / "model").samples is None
 
 
 class Refused(nn.Module):
