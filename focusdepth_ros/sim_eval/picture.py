@@ -36,7 +36,7 @@ def write(path: Path, trials: Sequence[Trial]) -> None:
     top.suptitle("objects from the smallest to the largest error; depth_hint has 30 % of the target", fontsize=11)
     for axes, sensor in zip(bottom.subplots(1, len(SENSORS)), SENSORS):
         _histogram(axes, [trial for trial in trials if trial.question.sensor == sensor], sensor)
-    save(picture, path)
+    save(picture, path, dpi=85)
 
 
 def _spread(trials: Sequence[Trial]) -> list[Trial]:
