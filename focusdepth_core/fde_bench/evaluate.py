@@ -21,17 +21,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from focusdepth_core.fde_bench import plots
 from focusdepth_core.fde_bench.examples import examples
+from focusdepth_core.fde_bench.image_texts import ImageTexts
 from focusdepth_core.fde_bench.judging import FOCUS, PLAIN, frames, records
 from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.fde_bench.pairs import Pairs
 from focusdepth_core.fde_bench.prompts import MODES
 from focusdepth_core.fde_bench.report import disturbances, provenance, results, tables, write_json
+from focusdepth_core.fde_bench.unasked import open_unasked
 from focusdepth_core.perception.pipeline import Pipeline
 
 
@@ -47,7 +50,10 @@ def evaluate(
     there. Raises ``ValueError`` if none is left."""
     left_out = [] if left_out is None else left_out
     chosen = [(manifest, rows) for manifest in manifests for rows in frames(manifest, limit)]
-    images = ([manifest.row(i) for i in rows] for manifest, rows in chosen)
+    texts = {id(manifest): ImageTexts(manifest) for manifest in manifests}
+    images = (
+        [replace(manifest.row(i), texts=texts[id(manifest)].singling(i)) for i in rows] for manifest, rows in chosen
+    )
     total = sum(len(rows) for _, rows in chosen)
     found = list(tqdm(records(pipeline, images, mode, robustness, left_out), total=total, unit="pair"))
     if not found:
@@ -87,7 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     manifests = [Manifest.open(path, args.split) for path in args.manifests]
-    pipeline = Pipeline.open(args.model, args.backend)
+    empty = args.prompt == "empty"
+    pipeline = open_unasked(args.model, args.backend) if empty else Pipeline.open(args.model, args.backend)
     left_out: list[str] = []
     pairs = evaluate(pipeline, manifests, args.prompt, args.limit, args.robustness, left_out)
     how = {"prompt": args.prompt, "split": args.split, "limit": args.limit or None, "left_out": left_out}

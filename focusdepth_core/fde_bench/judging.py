@@ -105,12 +105,17 @@ def keep_freed_memory() -> None:
 def records(
     pipeline: Pipeline, images: Iterable[Sequence[Row]], mode: str, robustness: bool, left_out: list[str]
 ) -> Iterator[dict]:
-    """Of every pair, in order; why an image is ``left_out`` is added there. The metrics are worked out in other threads
-    while the network goes on."""
+    """Of every pair, in order; why an image or a text is ``left_out`` is added there.
+
+    The metrics are worked out in other threads while the network goes on.
+    """
     keep_freed_memory()
     with ThreadPoolExecutor() as pool:
         pending: deque[Future] = deque()
         for rows in images:
+            rows = _askable(pipeline, rows, mode, left_out)
+            if not rows:
+                continue
             try:
                 pending.append(pool.submit(judged, answers(pipeline, rows, mode, robustness)))
             except UnusableImageError as error:
@@ -119,6 +124,21 @@ def records(
                 yield from _finished(pending.popleft(), left_out)
         for future in pending:
             yield from _finished(future, left_out)
+
+
+def _askable(pipeline: Pipeline, rows: Sequence[Row], mode: str, left_out: list[str]) -> list[Row]:
+    """Those whose text the model knows."""
+    found = []
+    for row in rows:
+        try:
+            asked = target(row, mode)
+            if asked is not None:
+                pipeline.check(asked)
+            found.append(row)
+        except ValueError as error:
+            if str(error) not in left_out:
+                left_out.append(str(error))
+    return found
 
 
 def _finished(future: Future, left_out: list[str]) -> list[dict]:

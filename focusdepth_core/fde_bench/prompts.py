@@ -10,17 +10,18 @@ import numpy as np
 from focusdepth_core.fde_bench.manifest import Row
 from focusdepth_core.perception.target import Box, Target
 
-MODES = ("box", "text", "both", "none")
+MODES = ("box", "text", "both", "empty", "none")
 IOUS = (0.9, 0.7, 0.5)  # of a jittered box with the true one
 WRONG = "wrong target"
 JITTERED = {f"box at IoU {iou}": iou for iou in IOUS}
 
 
 def target(row: Row, mode: str) -> Target | None:
-    """As ``mode`` says: its box, its category as text, both, or nothing."""
+    """As ``mode`` says: its box, its first text, both, or nothing. empty: its box, which an ``UnaskedEngine`` hides."""
     if mode == "none":
         return None
-    return Target(row.id, row.box if mode != "text" else None, row.texts[0] if mode != "box" else None)
+    text = row.texts[0] if mode in ("text", "both") else None
+    return Target(row.id, row.box if mode != "text" else None, text)
 
 
 def disturbed(row: Row, others: Sequence[Row], mode: str) -> dict[str, Target]:

@@ -1,0 +1,215 @@
+"""Judge the runs of a study such as config/study/default.yaml, and say in one file what focusing is worth.
+
+  python -m focusdepth_core.fde_bench default_model runs/default data/sim_default --out docs/results/default_model.json
+
+STUDY is the OUT of focusdepth_core.training.study. seed0/model is needed; whatever else is not there yet is left out of
+the result. All is judged as by evaluate, on the rows of one split, by AbsRel. A change is that of the mean over the
+same pairs, with a 95 % paired bootstrap over scenes. ``unprompted`` is seed0's focused net with the fusion skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from focusdepth_core.fde_bench.absence import absence
+from focusdepth_core.fde_bench.compare import A, B, joined
+from focusdepth_core.fde_bench.evaluate import evaluate
+from focusdepth_core.fde_bench.footprint import footprint
+from focusdepth_core.fde_bench.judging import FOCUS, PLAIN
+from focusdepth_core.fde_bench.manifest import Manifest
+from focusdepth_core.fde_bench.pairs import Pairs
+from focusdepth_core.fde_bench.prompts import WRONG
+from focusdepth_core.fde_bench.report import markdown, provenance, write_json
+from focusdepth_core.fde_bench.summary import Summary
+from focusdepth_core.fde_bench.unasked import open_unasked
+from focusdepth_core.perception.pipeline import Pipeline
+
+REGIONS = ("global", "foreground", "band")
+JITTERED = "box at IoU 0.7"
+MAIN = "seed0"
+NO_ABLATIONS = ("pretraining", "box_channel")  # these are compared in another way
+
+Row = dict[str, Any]
+
+
+class Judge:
+    """Of the runs in ``study`` on ``manifest``; ``limit``: about that many pairs, 0 = all."""
+
+    def __init__(self, study: Path, manifest: Manifest, limit: int) -> None:
+        """Raises ``ValueError`` if the study has no exported model yet."""
+        self._study, self._manifest, self._limit = study, manifest, limit
+        self.model = study / MAIN / "model"
+        if not (self.model / "config.json").is_file():
+            raise ValueError(
+                f"{self.model} is not there yet; run focusdepth_core.training.study first, to {MAIN} at least"
+            )
+        self._box = self._pairs(Pipeline.open(self.model), "box", robustness=True)
+
+    def result(self) -> Row:
+        held_out = self._box.where(self._box["held_out"])
+        seeds = {MAIN: self._box} | {run: self._pairs(self._open(f"{run}/model"), "box") for run in self._seeds()}
+        return {
+            "baseline": row(self._box, PLAIN),
+            "focus_box": row(self._box, FOCUS, PLAIN),
+            **self._by_text(),
+            "held_out_categories": {"baseline": row(held_out, PLAIN), "focus_box": row(held_out, FOCUS, PLAIN)}
+            | {"share_of_gain": share_of_gain(held_out, FOCUS, self._box)},
+            "ablations": dict(self._ablations()),
+            "robustness": self._robustness(),
+            **dict(self._others()),
+            "seeds": len(seeds),
+            "each_seed": {name: {net: row(pairs, net) for net in (PLAIN, FOCUS)} for name, pairs in seeds.items()},
+            "speed": footprint(self.model),
+        }
+
+    def _by_text(self) -> Row:
+        """Where the model knows the text, which leaves out held-out categories; and the box on the same pairs."""
+        pipeline = Pipeline.open(self.model)
+        if "text" not in pipeline.model.prompts:
+            return {}
+        text = self._pairs(pipeline, "text")
+        box = self._box.where(np.isin(self._box["id"], text["id"]))
+        return {
+            "focus_text": row(text, FOCUS, PLAIN) | {"focus_box_on_the_same": row(box, FOCUS, PLAIN)},
+            "presence": absence(pipeline, self._manifest, self._limit),
+        }
+
+    def _ablations(self) -> Iterator[tuple[str, Row]]:
+        """Each against the focused net of the main run."""
+        for run in sorted(p.parent.parent.name for p in self._study.glob("*/focus/config.json")):
+            if run != MAIN and run not in (*NO_ABLATIONS, *self._seeds()):
+                yield run, self._against_main(self._pairs(self._open(f"{run}/focus"), "box"))
+        if self._has(f"{MAIN}/focus"):
+            with shuffled(self._study / MAIN / "focus") as folder:
+                yield "shuffled at test time", self._against_main(self._pairs(Pipeline.open(folder, "torch"), "box"))
+
+    def _robustness(self) -> Row:
+        found: Row = {JITTERED: row(self._box, JITTERED, PLAIN)}
+        found[JITTERED]["share_of_gain"] = share_of_gain(self._box, JITTERED, self._box)
+        if not self._has(f"{MAIN}/focus"):
+            return found
+        folder = self._study / MAIN / "focus"
+        pipeline = Pipeline.open(folder, "torch")
+        if "text" in pipeline.model.prompts:
+            unasked = self._pairs(open_unasked(folder, "torch"), "empty")
+            found["empty prompt"] = row(unasked, FOCUS, PLAIN)
+        else:
+            unasked = self._pairs(pipeline, "none")
+        wrong = against(unasked, PLAIN, self._box, WRONG)
+        worse = wrong.metric(B, "absrel/global") / wrong.metric(A, "absrel/global") - 1
+        found["unprompted"] = row(unasked, PLAIN)
+        found[WRONG] = row(wrong, B, A) | {"change_p95_global": round(float(np.quantile(worse, 0.95)), 4)}
+        return found
+
+    def _others(self) -> Iterator[tuple[str, Row]]:
+        """Depth nets that were trained without the fusion, against the baseline."""
+        for name, folder, prompt in (
+            ("box_channel", "box_channel/baseline", "box"),
+            ("pretrained", "pretraining/baseline", "none"),
+        ):
+            if self._has(folder):
+                pairs = self._pairs(self._open(folder), prompt)
+                yield name, row(against(self._box, PLAIN, pairs, FOCUS), B, A)
+
+    def _seeds(self) -> list[str]:
+        found = sorted(p.parent.parent.name for p in self._study.glob("seed*/model/config.json"))
+        return [name for name in found if name != MAIN]
+
+    def _against_main(self, pairs: Pairs) -> Row:
+        return row(joined(self._box, pairs), B, A)
+
+    def _has(self, folder: str) -> bool:
+        return (self._study / folder / "config.json").is_file()
+
+    def _open(self, folder: str) -> Pipeline:
+        return Pipeline.open(self._study / folder)
+
+    def _pairs(self, pipeline: Pipeline, mode: str, robustness: bool = False) -> Pairs:
+        print(f"{pipeline.model.path}, prompt: {mode}")
+        return evaluate(pipeline, [self._manifest], mode, self._limit, robustness)
+
+
+def row(pairs: Pairs, net: str, baseline: str | None = None) -> Row:
+    """AbsRel of each region, of how many pairs, and the change from the baseline."""
+    summary = Summary(pairs)
+    means = summary.means(net)
+    found: Row = {region: means[f"absrel/{region}"] for region in REGIONS} | {"pairs": len(pairs)}
+    if baseline is not None:
+        found["change"] = {region: summary.change(net, baseline, f"absrel/{region}") for region in REGIONS}
+    return found
+
+
+def share_of_gain(pairs: Pairs, net: str, whole: Pairs) -> float:
+    """How much of what focusing gains on the foreground of ``whole`` the net gains on ``pairs``, both relative."""
+    gain, most = (1 - row(p, n)["foreground"] / row(p, PLAIN)["foreground"] for p, n in ((pairs, net), (whole, FOCUS)))
+    return round(gain / most, 4)
+
+
+def against(first: Pairs, net: str, second: Pairs, other: str) -> Pairs:
+    """``net`` of the first as A and ``other`` of the second as B, where both have an answer."""
+    found = joined(_as_focus(first, net), _as_focus(second, other))
+    return found.where(np.isfinite(found.metric(A, "absrel/global")) & np.isfinite(found.metric(B, "absrel/global")))
+
+
+def _as_focus(pairs: Pairs, net: str) -> Pairs:
+    table = pairs.table
+    kept = [name for name in table.column_names if ":" not in name or name.startswith(f"{net}:")]
+    return Pairs(table.select(kept).rename_columns([name.replace(f"{net}:", f"{FOCUS}:", 1) for name in kept]))
+
+
+@contextmanager
+def shuffled(folder: Path) -> Iterator[Path]:
+    """A copy of a trained model whose prompt features land in the wrong place, though it was not trained so."""
+    from focusdepth_core.model.focusdepth import FocusDepth
+
+    model = FocusDepth.from_pretrained(folder)
+    other = FocusDepth(replace(model.config, mssa=replace(model.config.mssa, alignment="shuffled")))
+    other.load_state_dict(model.state_dict())
+    with TemporaryDirectory() as place:
+        other.save_pretrained(Path(place) / "shuffled")
+        yield Path(place) / "shuffled"
+
+
+def table(result: Row) -> str:
+    """Markdown of every row that has the three regions."""
+    return markdown("| ".join(["", *REGIONS, "change of the foreground"]), list(_cells(result)))
+
+
+def _cells(value: Row, name: str = "") -> Iterator[list[str]]:
+    if all(region in value for region in REGIONS):
+        change = value.get("change", {}).get("foreground", {}).get("mean")
+        yield [
+            name,
+            *(f"{value[region]:.4f}" for region in REGIONS),
+            "" if change is None else f"{100 * change:+.1f} %",
+        ]
+    for key, part in value.items():
+        if isinstance(part, dict) and key != "change":
+            yield from _cells(part, f"{name}, {key}" if name else key)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, help="folder of the runs")
+    parser.add_argument("manifest", type=Path, help="manifest.parquet or its folder")
+    parser.add_argument("--split", default="test", help="rows of this split (test)")
+    parser.add_argument("--limit", type=int, default=0, help="about that many pairs, spread evenly; 0 = all")
+    parser.add_argument("--out", type=Path, help="write the result as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    manifest = Manifest.open(args.manifest, args.split)
+    result = Judge(args.study, manifest, args.limit).result()
+    result |= {"split": args.split, "limit": args.limit or None} | provenance()
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.out, result)
+    print(table(result))
+    return 0
