@@ -11,8 +11,11 @@ from typing import Optional
 import cv2
 import numpy as np
 
+from focusdepth_core.perception.letterbox import resized
+from focusdepth_core.perception.window import bounds, grown
+
 WIDTH = 320  # px, of the small grey images in which motion is looked for
-MOST_POINTS = 80
+MOST_POINTS = 40
 FEWEST_POINTS = 6
 RIM = np.ones((3, 3), np.uint8)  # around the part: its outline is often all there is to see of it
 WINDOW = (11, 11)
@@ -20,14 +23,14 @@ RETURN_PX = 0.7  # farthest from where it started that a point may come back to
 FIT_PX = 2.0  # farthest from the common motion that a point may be
 FEWEST_IN_STEP = 0.35  # of the points that were looked for
 LARGEST_ZOOM = 1.25  # from one frame to the next
+MARGIN_PX = 40  # around the part, in which it is looked for
 
 
 def small_grey(rgb: np.ndarray) -> np.ndarray:
     """H,W,3 -> rows,columns uint8, at most ``WIDTH`` wide."""
     height, width = rgb.shape[:2]
-    if width > WIDTH:
-        rgb = cv2.resize(rgb, (WIDTH, max(1, round(height * WIDTH / width))), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    small = rgb if width <= WIDTH else resized(rgb, WIDTH, max(1, round(height * WIDTH / width)))
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
 
 
 def motion(before: np.ndarray, now: np.ndarray, mask: np.ndarray) -> Optional[np.ndarray]:
@@ -35,7 +38,20 @@ def motion(before: np.ndarray, now: np.ndarray, mask: np.ndarray) -> Optional[np
 
     None where too few points of it can be followed: it is hidden, has left the view, or moved too far.
     """
-    start = cv2.goodFeaturesToTrack(before, MOST_POINTS, 0.01, 2, mask=cv2.dilate(mask, RIM))
+    rim = cv2.dilate(mask, RIM)
+    window = grown(bounds(rim.view(bool)), MARGIN_PX, mask.shape)
+    rows, columns = window
+    step = _of_points(before[window], now[window], rim[window]) if mask[window].any() else None
+    if step is None:
+        return None
+    corner = np.array([columns.start, rows.start])
+    step[:, 2] += corner - step[:, :2] @ corner
+    return step
+
+
+def _of_points(before: np.ndarray, now: np.ndarray, mask: np.ndarray) -> Optional[np.ndarray]:
+    """2,3 of points inside ``mask``, in px from the corner of both."""
+    start = cv2.goodFeaturesToTrack(before, MOST_POINTS, 0.01, 2, mask=mask)
     if start is None or len(start) < FEWEST_POINTS:
         return None
     end, is_seen, _ = cv2.calcOpticalFlowPyrLK(before, now, start, start.copy(), winSize=WINDOW)
