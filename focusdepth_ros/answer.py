@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from focusdepth_core.perception.cloud import Cloud, target_cloud
+from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
@@ -83,8 +84,9 @@ class Answer:
         """One per target in the optical frame, or None if ``why_not_metric``."""
         if self.depth_m is None:
             return None
-        frame, depth_m, drop_px = self.result.frame, self.depth_m, self.parameters.drop_edge_px
-        return tuple(target_cloud(frame, depth_m, target.mask, drop_px) for target in self.result.targets)
+        how = self.parameters.drop_edge_px, self.parameters.voxel_size
+        frame, depth_m = self.result.frame, self.depth_m
+        return tuple(target_cloud(frame, depth_m, target.mask, *how) for target in self.result.targets)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:
@@ -97,7 +99,7 @@ class Answer:
     def spans(self) -> tuple[Optional[np.ndarray], ...]:
         """3,3 per target: x, y, z of ``points`` at each of ``SPAN_QUANTILES``; None for one without points."""
         points = self.points or (np.empty((0, 3)),) * len(self.result.targets)
-        return tuple(np.quantile(p.T.copy(), SPAN_QUANTILES, axis=1) if len(p) else None for p in points)
+        return tuple(quantiles(p.T, SPAN_QUANTILES).T if len(p) else None for p in points)
 
     @property
     def placed_header(self) -> Header:

@@ -42,7 +42,7 @@ def target_mask(answer: Answer) -> Image:
     """16UC1, the target's place in the list plus 1; where masks overlap, the first target's."""
     labels = np.zeros(answer.result.relative_depth.shape, np.uint16)
     for label, target in reversed(list(enumerate(answer.result.targets, start=1))):
-        labels[target.mask] = label
+        labels[target.window][target.mask[target.window]] = label
     return to_image(labels, "16UC1", answer.header)
 
 

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from rclpy.node import Node
 
@@ -26,6 +27,12 @@ from focusdepth_ros.traffic import Traffic
 from focusdepth_ros.transforms import Placement
 
 QUIET_S = 3.0  # without an image until the status complains
+
+
+class Job(NamedTuple):
+    session: int
+    arrived: float  # by time.monotonic
+    image: AnyImage
 
 
 class Answering:
@@ -57,7 +64,7 @@ class Answering:
         self._last_image = time.monotonic()
         self._presences = Presences()
         status.values(self._traffic.counts)
-        self._worker: NewestWorker[tuple[int, AnyImage]] = NewestWorker(self._work, "focus")
+        self._worker: NewestWorker[Job] = NewestWorker(self._work, "focus")
 
     @property
     def check_target(self) -> Callable[[Target], None]:
@@ -66,6 +73,7 @@ class Answering:
 
     def resume(self) -> None:
         self._last_image = time.monotonic()
+        self._traffic.restart()
         self._running = True
         self._status.state(f"waiting for images on {self._inputs.image_topic}")
 
@@ -84,14 +92,14 @@ class Answering:
         return self._worker.join(timeout_s)
 
     def on_image(self, image: AnyImage) -> None:
-        self._last_image = time.monotonic()
+        self._last_image = arrived = time.monotonic()
         self._status.settle("camera")
         self._traffic.count("received")
         if not self.enabled:
             self._status.state("disabled by ~/enable")
         elif not self._outputs.heard:
             self._status.state("idle: nobody subscribes to an output")
-        elif not self._is_too_old(image) and self._worker.put((self._session, image)):
+        elif not self._is_too_old(image) and self._worker.put(Job(self._session, arrived, image)):
             self._traffic.count("dropped")
 
     def check(self) -> None:
@@ -99,14 +107,15 @@ class Answering:
         if not self._running:
             return
         self._inputs.check()
-        received, answered = self._traffic.rates()
-        self._status.values({**self._traffic.counts, **reports.rates(received, answered)})
+        rates = self._traffic.rates()
+        self._status.values({**self._traffic.counts, **reports.costs(self._traffic, rates)})
         reports.check_publishers(self._status, self._node, self._inputs.image_topic)
         if time.monotonic() - self._last_image > QUIET_S:
             topic = self._inputs.image_topic
             self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
         is_expected = self.enabled and self._outputs.heard
-        reports.check_rate(self._status, received, answered, self._parameters().min_rate if is_expected else 0.0)
+        least = self._parameters().min_rate if is_expected else 0.0
+        reports.check_rate(self._status, rates.received, rates.answered, least)
 
     def _is_too_old(self, image: AnyImage) -> bool:
         most_s, age_s = self._parameters().max_image_age, self._age_s(image)
@@ -129,16 +138,15 @@ class Answering:
             self._running = False
             self._session += 1
 
-    def _work(self, job: tuple[int, AnyImage]) -> None:
-        session, image = job
+    def _work(self, job: Job) -> None:
         try:
-            self._publish(session, self._answer(image), image)
+            self._publish(job, self._answer(job.image))
         except ValueError as error:
-            self._refuse(session, "image", str(error))
+            self._refuse(job, "image", str(error))
         except EngineError as error:
-            self._refuse(session, "model", str(error), ERROR)
+            self._refuse(job, "model", str(error), ERROR)
         except Exception as error:  # the worker must live to answer the next image
-            self._refuse(session, "model", f"{type(error).__name__} while answering an image: {error}", ERROR)
+            self._refuse(job, "model", f"{type(error).__name__} while answering an image: {error}", ERROR)
             self._node.get_logger().debug(traceback.format_exc())
 
     def _answer(self, image: AnyImage) -> Answer:
@@ -159,13 +167,15 @@ class Answering:
         self._status.settle("transform")
         return placement
 
-    def _publish(self, session: int, answer: Answer, image: AnyImage) -> None:
+    def _publish(self, job: Job, answer: Answer) -> None:
         with self._publishing:
-            if not self._is_on(session):
+            if not self._is_on(job.session):
                 return
             self._outputs.publish(answer)
+        took_ms = 1e3 * (time.monotonic() - job.arrived)
+        self._traffic.took(took_ms - answer.result.timings_ms.get("inference", 0.0))
         self._traffic.count("answered")
-        self._status.values({**self._traffic.counts, **reports.answer(answer, self._age_s(image))})
+        self._status.values({**self._traffic.counts, **reports.answer(answer, self._age_s(job.image))})
         self._status.settle("image", "model")
         reports.check_lost(self._status, answer)
         self._status.state(reports.state(answer, self._inputs.image_topic))
@@ -173,8 +183,8 @@ class Answering:
     def _is_on(self, session: int) -> bool:
         return session == self._session and self._node.context.ok()
 
-    def _refuse(self, session: int, subject: str, sentence: str, level: bytes = WARN) -> None:
-        if not self._is_on(session):
+    def _refuse(self, job: Job, subject: str, sentence: str, level: bytes = WARN) -> None:
+        if not self._is_on(job.session):
             return
         self._traffic.count("refused")
         self._status.complain(subject, sentence, level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
@@ -15,6 +15,9 @@ from focusdepth_ros.status import Status
 
 Size = tuple[int, int]  # width, height
 
+POLYNOMIAL = ("plumb_bob", "rational_polynomial", "thin_prism")  # as sensor_msgs and camera_calibration name them
+FISHEYE = ("equidistant", "fisheye")
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -22,14 +25,15 @@ class Calibration:
     intrinsics: Intrinsics
 
 
-def intrinsics_of(info: CameraInfo) -> Intrinsics:
-    """Of the rectified image as published: P (or K where P is empty), less the region of interest, over the binning.
+def intrinsics_of(info: CameraInfo, rectified: bool = True) -> Intrinsics:
+    """Of the image as published, less the region of interest, over the binning: of a rectified one by P (or K where P
+    is empty), else by K and D.
 
-    K and P are for the full sensor (REP-104, sensor_msgs/CameraInfo); the arithmetic is image_geometry's.
-    Raises ``ValueError`` for a focal length that is zero, negative or not finite, and for a size of zero.
+    K and P are for the full sensor (REP-104, sensor_msgs/CameraInfo); the arithmetic is image_geometry's. Raises
+    ``ValueError`` for a focal length that is zero, negative or not finite, a size of zero, and an unknown distortion.
     """
     p, k = info.p, info.k
-    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if p[0] else (k[0], k[4], k[2], k[5])
+    fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] else (k[0], k[4], k[2], k[5])
     if not (math.isfinite(fx) and math.isfinite(fy) and fx > 0 and fy > 0):
         raise ValueError(f"camera_info has focal lengths fx = {fx:g}, fy = {fy:g} px: the camera is not calibrated")
     roi, bin_x, bin_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
@@ -40,7 +44,23 @@ def intrinsics_of(info: CameraInfo) -> Intrinsics:
         (cy - roi.y_offset) / bin_y,
         (roi.width or info.width) // bin_x,
         (roi.height or info.height) // bin_y,
+        distortion=() if rectified else _distortion(info),
+        fisheye=not rectified and info.distortion_model in FISHEYE,
     )
+
+
+def _distortion(info: CameraInfo) -> tuple[float, ...]:
+    """As OpenCV orders them, empty if there is none."""
+    d = tuple(info.d)
+    if not any(d):
+        return ()
+    known = FISHEYE if len(d) == 4 else POLYNOMIAL
+    if info.distortion_model not in known or len(d) not in (4, 5, 8, 12, 14) or not all(map(math.isfinite, d)):
+        raise ValueError(
+            f"camera_info has distortion '{info.distortion_model}' with {len(d)} coefficients, which is not known; "
+            "rectify the image and set rectified to true"
+        )
+    return d
 
 
 class CalibrationInput:
@@ -53,36 +73,38 @@ class CalibrationInput:
         self.clear = self._infos.clear
         self.newest = self._infos.newest
 
-    def of(self, stamp: Time, size: Size, image_topic: str, wait_s: float) -> Optional[Calibration]:
+    def of(
+        self, stamp: Time, size: Size, image_topic: str, wait_s: float, rectified: bool = True
+    ) -> Optional[Calibration]:
         """None without a usable one; waits at most ``wait_s`` for it, and not when there is one of the image's size."""
         info = self._infos.take(stamp, 0.0) or self._infos.newest()
-        if info is None or _misfit(info, size):
+        if info is None or isinstance(_fitting(info, size, rectified), str):
             info = self._infos.take(stamp, wait_s) or info
         if info is None:
             return None
-        reason = _misfit(info, size)
-        if reason:
-            self._status.complain("camera_info", f"{reason}; no metric outputs")
+        intrinsics = _fitting(info, size, rectified)
+        if isinstance(intrinsics, str):
+            self._status.complain("camera_info", f"{intrinsics}; no metric outputs")
             return None
-        if any(info.d) and "rect" not in image_topic:
+        if rectified and any(info.d) and "rect" not in image_topic:
             self._status.complain(
                 "camera_info",
                 f"camera_info has lens distortion and {image_topic} is not named as rectified, so that its points may "
-                "be bent; remap image to the camera's image_rect",
+                "be bent; remap image to the camera's image_rect, or set rectified to false",
             )
         else:
             self._status.settle("camera_info")
-        return Calibration(info, intrinsics_of(info))
+        return Calibration(info, intrinsics)
 
 
-def _misfit(info: CameraInfo, size: Size) -> str:
-    """Why the camera_info does not describe the image; empty if it does."""
+def _fitting(info: CameraInfo, size: Size, rectified: bool) -> Union[Intrinsics, str]:
+    """The image's intrinsics, or why the camera_info does not describe it."""
     try:
-        intrinsics = intrinsics_of(info)
+        intrinsics = intrinsics_of(info, rectified)
     except ValueError as error:
         return str(error)
     if (intrinsics.width, intrinsics.height) == size:
-        return ""
+        return intrinsics
     return (
         f"camera_info is for {intrinsics.width} x {intrinsics.height}, the image is {size[0]} x {size[1]}; "
         "publish both at the same size"

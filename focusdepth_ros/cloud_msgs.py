@@ -31,8 +31,9 @@ def to_cloud(points: np.ndarray, colours: np.ndarray, labels: np.ndarray, header
     rows = np.frombuffer(data, np.float32).reshape(count, len(FIELDS))  # filled in place: 4 times faster than a copy
     words = rows.view(np.uint32)
     rows[:, :3] = points
-    red, green, blue = (colours[:, channel].astype(np.uint32) for channel in range(3))
-    words[:, 3] = red << 16 | green << 8 | blue
+    bgra = np.zeros((count, 4), np.uint8)
+    bgra[:, 2::-1] = colours
+    words[:, 3] = bgra.view(np.uint32)[:, 0]
     words[:, 4] = labels
     return PointCloud2(
         header=header,

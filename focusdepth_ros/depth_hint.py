@@ -17,6 +17,7 @@ from focusdepth_ros.status import Status
 # taken for millimetres before.
 PLAUSIBLE_M = (0.02, 200.0)
 JUDGED = 2000  # of the measured pixels, as all those of a large image take 10 ms
+SKIPPED = 16  # rows, of which one is looked at before all are
 
 
 class HintInput:
@@ -48,8 +49,8 @@ def _metres(msg: Image, size: Size) -> np.ndarray:
             f"depth_hint is {msg.width} x {msg.height}, the image {size[0]} x {size[1]}; "
             "register the depth to the colour camera and publish both at the same size"
         )
-    measured = hint[np.isfinite(hint) & (hint > 0)]
-    if not measured.size:
+    measured = next((some for some in map(_measured, (hint[::SKIPPED], hint)) if some.size), None)
+    if measured is None:
         raise ValueError("depth_hint has no pixel above 0")
     median = float(np.median(measured[:: max(1, measured.size // JUDGED)]))
     if not PLAUSIBLE_M[0] <= median <= PLAUSIBLE_M[1]:
@@ -57,3 +58,7 @@ def _metres(msg: Image, size: Size) -> np.ndarray:
             f"depth_hint has a median of {median:g} m; 32FC1 is in metres and 16UC1 in millimetres, check its unit"
         )
     return hint
+
+
+def _measured(hint: np.ndarray) -> np.ndarray:
+    return hint[np.isfinite(hint) & (hint > 0)]

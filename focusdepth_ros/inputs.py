@@ -71,7 +71,6 @@ class Inputs:
     def open(self, check: Callable[[Target], None]) -> None:
         """``check`` raises ``ValueError`` for a target that the model cannot be asked for."""
         sensor, command = qos.stream(PAIR_DEPTH, self._parameters().reliability), qos.stream(1, "reliable")
-        self._subscribe_image()
         self._subscribe(CameraInfo, "camera_info", self._calibration.add, sensor)
         self._subscribe(Image, "depth_hint", self._hint.add, sensor)
         self.targets.open(check)
@@ -81,6 +80,7 @@ class Inputs:
         self._subscribe(PointStamped, "clicked_point", self._on_click, command)
         if Detection2DArray is not None:
             self._subscribe(Detection2DArray, "detections", self.targets.on_detections, sensor)
+        self._subscribe_image()  # the last one: of what waits, rclpy hands on first what was subscribed to first
         self.check()
 
     def check(self) -> None:
@@ -104,7 +104,7 @@ class Inputs:
         rgb = image_msgs.to_rgb(image) if isinstance(image, Image) else compressed.to_rgb(image)
         size, stamp = (rgb.shape[1], rgb.shape[0]), image.header.stamp
         wait_s = self._wait_s(self._info_topic, parameters)
-        calibration = self._calibration.of(stamp, size, self.image_topic, wait_s)
+        calibration = self._calibration.of(stamp, size, self.image_topic, wait_s, parameters.rectified)
         frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics)
         hint = self._hint.of(stamp, size, self._wait_s(self._hint_topic, parameters))
         usable = self.targets.usable(frame, stamp_ns(stamp), parameters)
@@ -123,7 +123,8 @@ class Inputs:
         # RViz stamps a click with now, of which TF does not know yet.
         placement = self.transforms.find(info.header.frame_id, msg.header.frame_id, Time(), timeout_s=0.0)
         point = placement.apply(np.array([[msg.point.x, msg.point.y, msg.point.z]]))[0]
-        return target_msgs.from_click(point, intrinsics_of(info), self._parameters().click_size)
+        intrinsics = intrinsics_of(info, self._parameters().rectified)
+        return target_msgs.from_click(point, intrinsics, self._parameters().click_size)
 
     def _subscribe_image(self) -> None:
         """By the topic that image_transport gives a transport, so that remapping ``image`` moves that as well."""

@@ -64,6 +64,9 @@ class Parameters:
         limits=(1, 100),
         settable="unconfigured",
     )
+    rectified: bool = parameter(
+        True, "Whether images are rectified, so that P of camera_info holds; else points are placed by K and D."
+    )
     max_target_age: float = parameter(
         0.5,
         "Longest time in s between the stamps of `targets` or `detections` and the image they are used for.",
@@ -115,4 +118,10 @@ class Parameters:
         "Width in px of the rim of each mask that gives no points in target_points and targets_3d.",
         name="target_points.drop_edge_px",
         limits=(0, 100),
+    )
+    voxel_size: float = parameter(
+        0.0,
+        "Side in m of cubes in each of which the points of target_points become one, at their mean; 0: all stay.",
+        name="target_points.voxel_size",
+        limits=(0.0, 1.0),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable
 from typing import Optional
 
+import cv2
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -18,6 +20,8 @@ def run(make_node: Callable[[], Node], args: Optional[list[str]] = None) -> int:
     # A terminal sends SIGINT to every process, and ros2 launch passes it on: the second one finds the node ending. So
     # rclpy's own handler, which ends the context, is all that it does.
     signal.signal(signal.SIGINT, lambda number, frame: None)
+    cv2.setNumThreads(1)  # to share out work on one camera's images takes longer than the work
+    gc.freeze()  # what is imported stays; else each full collection looks through it, for 30 ms
     rclpy.init(args=args)
     node: Optional[Node] = None
     try:

@@ -6,7 +6,7 @@ from rclpy.node import Node
 
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.status import Status
-from focusdepth_ros.traffic import memory_mb
+from focusdepth_ros.traffic import Rates, Traffic, memory_mb
 
 
 def state(answer: Answer, topic: str) -> str:
@@ -38,8 +38,17 @@ def answer(answer: Answer, age_s: float) -> dict[str, object]:
     }
 
 
-def rates(received: float, answered: float) -> dict[str, object]:
-    return {"image_rate": f"{received:.1f}", "answer_rate": f"{answered:.1f}", "memory_mb": f"{memory_mb():.0f}"}
+def costs(traffic: Traffic, rates: Rates) -> dict[str, object]:
+    """Key-values. ``overhead_*``: of the answers since activation, from the arrival of the image to its last message,
+    less the inference."""
+    overheads = zip(("p50", "p95", "p99"), traffic.overheads_ms((0.5, 0.95, 0.99)))
+    return {
+        "image_rate": f"{rates.received:.1f}",
+        "answer_rate": f"{rates.answered:.1f}",
+        "cpu_cores": f"{rates.cores:.3f}",
+        "memory_mb": f"{memory_mb():.1f}",
+        **{f"overhead_{level}_ms": f"{ms:.1f}" for level, ms in overheads},
+    }
 
 
 def check_lost(status: Status, answer: Answer) -> None:

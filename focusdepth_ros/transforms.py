@@ -27,7 +27,9 @@ class Placement:
         return cls(frame_id, np.eye(3), np.zeros(3))
 
     def apply(self, points: np.ndarray) -> np.ndarray:
-        """N,3 -> N,3 of the same type."""
+        """N,3 -> N,3 of the same type; the points themselves where they stay."""
+        if np.array_equal(self.rotation, np.eye(3)) and not self.translation.any():
+            return points
         return (points @ self.rotation.T + self.translation).astype(points.dtype)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Optional
 
+import cv2
 import numpy as np
+
+from focusdepth_core.perception.window import Window
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole K of a rectified image, in pixels of an image of ``width`` x ``height``.
+    """Pinhole K in pixels of an image of ``width`` x ``height``.
 
     A pixel (u, v) covers [u, u + 1) x [v, v + 1); ``cx`` and ``cy`` follow the ROS convention in which integer
-    coordinates are pixel centres.
+    coordinates are pixel centres. ``distortion``: of a lens whose image is not rectified, as OpenCV orders its
+    coefficients; those of a ``fisheye`` are of OpenCV's model of that name.
 
     Raises ``ValueError`` if a focal length is zero, negative or not finite, or a size is not positive.
     """
@@ -25,6 +30,8 @@ class Intrinsics:
     cy: float
     width: int
     height: int
+    distortion: tuple[float, ...] = ()
+    fisheye: bool = False
 
     def __post_init__(self) -> None:
         for name in ("fx", "fy"):
@@ -39,14 +46,31 @@ class Intrinsics:
     def resized(self, width: int, height: int) -> Intrinsics:
         """The same camera seen at another image size (pixel centres at integers, hence the half pixels)."""
         sx, sy = width / self.width, height / self.height
-        return Intrinsics(
-            self.fx * sx,
-            self.fy * sy,
-            (self.cx + 0.5) * sx - 0.5,
-            (self.cy + 0.5) * sy - 0.5,
-            width,
-            height,
-        )
+        cx, cy = (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
+        return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=cx, cy=cy, width=width, height=height)
+
+    def rays(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """x / z and y / z of the pixels in ``window``, float32, of a shape that broadcasts to the window's.
+
+        The rays of a distorted image are worked out when they are first asked for, all at once.
+        """
+        rows, columns = window
+        if self.distortion:
+            x, y = _undistorted(self)
+            return x[window], y[window]
+        x = (np.arange(columns.start, columns.stop) - self.cx) / self.fx
+        y = (np.arange(rows.start, rows.stop) - self.cy) / self.fy
+        return x.astype(np.float32)[None, :], y.astype(np.float32)[:, None]
+
+
+@lru_cache(maxsize=4)  # cameras
+def _undistorted(k: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """x / z and y / z of all pixels, H,W float32 each."""
+    pixels = np.stack(np.meshgrid(np.arange(k.width), np.arange(k.height)), axis=-1).astype(np.float32)
+    matrix = np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64)
+    undistort = cv2.fisheye.undistortPoints if k.fisheye else cv2.undistortPoints
+    rays = undistort(pixels.reshape(-1, 1, 2), matrix, np.array(k.distortion)).reshape(k.height, k.width, 2)
+    return np.ascontiguousarray(rays[..., 0]), np.ascontiguousarray(rays[..., 1])
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,13 @@ class Scale:
 
     def to_metres(self, raw: np.ndarray) -> np.ndarray:
         """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
-        value = np.asarray(self.scale * raw)
-        value += self.shift
-        valid = value > 0
-        if not valid.all():
-            value[~valid] = np.nan
+        metres = np.asarray(np.multiply(raw, self.scale, dtype=np.float32))
+        metres += self.shift
+        if metres.size and not metres.min() > 0:
+            metres[~(metres > 0)] = np.nan
         if self.space is Space.AFFINE_DISPARITY:
-            np.reciprocal(value, out=value)
-        return value.astype(np.float32, copy=False)
+            np.reciprocal(metres, out=metres)
+        return metres
 
 
 @dataclass(frozen=True)

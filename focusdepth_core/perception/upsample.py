@@ -33,7 +33,7 @@ def split_upsample(
     used = np.s_[: letterbox.height, : letterbox.width]
     labels = _labels([over_input.positive(logit) for logit in logits], depth.shape)[used]
     depth, windows = depth[used], [_window_of_samples(part.window, letterbox) for part in frame_logits]
-    out = _resized(_surroundings(depth, labels == 0, windows), letterbox)
+    out = _resized(_surroundings(depth, labels, windows), letterbox)
     for grid, targets in _layers(depth, labels, windows):
         fine = _resized(grid, letterbox)
         for target in targets:
@@ -66,12 +66,14 @@ def _owned(logits: Sequence[Part], index: int) -> np.ndarray:
     return owned.values
 
 
-def _surroundings(depth: np.ndarray, samples: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
-    """``depth`` with every place in ``windows`` that is not well inside ``samples`` set to the nearest one that is."""
-    out, core = depth.copy(), _core(samples)
+def _surroundings(depth: np.ndarray, labels: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+    """``depth`` with every place in ``windows`` that is not well inside of what surrounds the targets set to the
+    nearest one that is."""
+    out = depth.copy()
     for window in merged(windows):
-        if core[window].any():
-            out[window] = _extended(depth[window], core[window])
+        samples = labels[window] == 0
+        if samples.any():
+            out[window] = _extended(depth[window], _core(samples))
     return out
 
 

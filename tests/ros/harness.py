@@ -213,7 +213,7 @@ class Rig:
     def waiting_second(self) -> int | None:
         """Of the image that waits for the worker."""
         waiting = self.node._answering._worker._waiting
-        return waiting and waiting[1].header.stamp.sec
+        return waiting and waiting.image.header.stamp.sec
 
     def said(self) -> str:
         return self.statuses[-1].message if self.statuses else ""

@@ -54,3 +54,20 @@ def test_a_resized_image_shows_a_point_at_the_resized_place(width: int, height: 
 def test_an_uncalibrated_camera_is_refused(focal: float) -> None:
     with pytest.raises(ValueError, match="not calibrated"):
         intrinsics_of(_info(k=[focal, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]))
+
+
+def test_an_image_that_is_not_rectified_goes_by_k_and_d() -> None:
+    p = [480.0, 0.0, 321.0, 0.0, 0.0, 490.0, 238.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    d = (-0.3, 0.1, 0.001, -0.001, 0.02)
+    info = _info(p=p, d=d, distortion_model="plumb_bob", binning_x=2, binning_y=2)
+    assert intrinsics_of(info, rectified=False) == Intrinsics(250, 255, 159.75, 119.75, 320, 240, d)
+    assert intrinsics_of(info).distortion == ()
+    fisheye = _info(p=p, d=d[:4], distortion_model="equidistant")
+    assert intrinsics_of(fisheye, rectified=False) == Intrinsics(500, 510, 319.5, 239.5, 640, 480, d[:4], True)
+    assert intrinsics_of(_info(d=[0.0] * 5), rectified=False) == intrinsics_of(_info())
+
+
+@pytest.mark.parametrize(("model", "d"), [("pancake", [0.1] * 5), ("equidistant", [0.1] * 5), ("plumb_bob", [0.1] * 3)])
+def test_an_unknown_distortion_is_refused(model: str, d: list[float]) -> None:
+    with pytest.raises(ValueError, match=f"'{model}' with {len(d)} coefficients"):
+        intrinsics_of(_info(d=d, distortion_model=model), rectified=False)
