@@ -1,13 +1,10 @@
-"""Commands about models: ``python -m focusdepth_core.model describe`` and ``benchmark``."""
+"""Commands about models: ``python -m focusdepth_core.model describe``."""
 
 from __future__ import annotations
 
 from focusdepth_core import commands
 
-COMMANDS = {
-    "describe": "parameters, FLOP, memory and licence of a configuration, without weights",
-    "benchmark": "time of FocusDepth beside the plain depth net, and by number of targets",
-}
+COMMANDS = {"describe": "parameters, FLOP, memory and licence of a configuration, without weights"}
 
 
 def main() -> None:
