@@ -193,6 +193,7 @@ def _monitor(trt: Library) -> Optional[Any]:
         def __init__(self) -> None:
             base.__init__(self)  # the binding refuses super()
             self.cancelled = False
+            self._fraction = 0.0
             self._phases: dict[str, list[int]] = {}  # steps done and steps
 
         def phase_start(self, phase_name: str, parent_phase: Optional[str], num_steps: int) -> None:
@@ -211,6 +212,7 @@ def _monitor(trt: Library) -> Optional[Any]:
             for done, steps in phases.values():
                 share /= steps
                 fraction += min(done, steps) * share
-            return min(fraction, 1.0), next(reversed(list(phases)), "")
+            self._fraction = min(max(fraction, self._fraction), 1.0)
+            return self._fraction, next(reversed(list(phases)), "")
 
     return Monitor()

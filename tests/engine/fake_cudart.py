@@ -155,5 +155,8 @@ class FakeCudart:
         ms._obj.value = 0.5
         return 0
 
+    def cudaGetLastError(self) -> int:
+        return 0
+
     def cudaGetErrorName(self, status: int) -> bytes:
         return NAMES[status]

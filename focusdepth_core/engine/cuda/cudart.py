@@ -49,6 +49,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
     "cudaEventDestroy": (c_void_p,),
     "cudaGetErrorName": (c_int,),
+    "cudaGetLastError": (),
 }
 # Of cudaDeviceAttr, cudaMemcpyKind, cudaHostAlloc's flags, cudaStreamFlags and cudaStreamCaptureMode.
 INTEGRATED, MAJOR, MINOR = 18, 75, 76
@@ -155,6 +156,7 @@ class Cudart:
 
     def _check(self, status: int, function: str) -> None:
         if status:
+            self._lib.cudaGetLastError()  # forgets it, else another user of the library takes it for its own
             raise EngineError(f"{function} failed: {_reason(self._lib, status)}")
 
     def _device(self) -> Device:
