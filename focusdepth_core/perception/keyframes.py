@@ -112,7 +112,6 @@ class Keyframes:
         self._view, self._stamp = view, frame.stamp
         search, self._troubles = self._search, []
         if search is not None and frame.stamp - search.stamp > self._max_age:
-            search.is_late = True
             self._troubles.append(f"the finder needs longer than keyframe.max_age = {self._max_age:g} s; raise it")
         elif search is not None:
             search.views.append(view)
@@ -132,9 +131,8 @@ class Keyframes:
         self._search = None
         if search.error is not None:
             raise search.error
-        if not search.is_late:
-            search.catch_up()
-            self._tracks, self._found_at = search.tracks, search.stamp
+        search.catch_up()
+        self._tracks, self._found_at = search.tracks, search.stamp
 
     def _carried(self, target: Target, frame: Frame) -> Optional[Target]:
         track, age = self._tracks.get(_asked(target)), self._stamp - self._found_at
@@ -160,15 +158,14 @@ class Keyframes:
 class _Search:
     """Of one keyframe, in its own thread until it is ``done``.
 
-    ``views``: small images of the keyframe and of the frames since, which ``Keyframes`` appends; ``is_late``: it does
-    so no more, and the tracks are of no use.
+    ``views``: small images of the keyframe and of the frames since, which ``Keyframes`` appends for as long as what is
+    found would not be too old.
     """
 
     def __init__(self, finder: Finds, frame: Frame, targets: Sequence[Target], view: np.ndarray) -> None:
         self._finder, self._frame, self._targets = finder, frame, targets
         self.asked = frozenset(_asked(target) for target in targets)
         self.stamp, self.thumbnail, self.views = frame.stamp, _thumbnail(view), [view]
-        self.is_late = False
         self.tracks: dict[Asked, Track] = {}
         self.error: Optional[Exception] = None
         self.done = threading.Event()

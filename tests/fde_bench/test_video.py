@@ -82,6 +82,22 @@ def test_only_the_target_s_flicker_counts_for_it(videos: dict[str, Video]) -> No
     assert found["aligned", "image"]["change"] < 0.01
 
 
+def test_an_error_that_stays_on_its_surface_is_no_flicker(videos: dict[str, Video]) -> None:
+    """As stripes of 12 cm that are painted on the scene are none, though they move through the image."""
+
+    def stripes(n: int, shot: VideoFrame) -> np.ndarray:
+        k, z = shot.view.intrinsics, shot.view.depth_m
+        v, u = np.mgrid[: k.height, : k.width]
+        points = np.stack([(u - k.cx) / k.fx * z, (v - k.cy) / k.fy * z, z, np.ones_like(z)])
+        x, *_ = np.tensordot(shot.camera, points, 1)
+        return 1 + 0.1 * np.sin(2 * np.pi * x / 0.12)
+
+    moving, rest = (flicker(videos["moving"], told(videos["moving"], e)) for e in (stripes, lambda n, shot: 1.0))
+    assert rest["aligned", "image"]["change"] < moving["aligned", "image"]["change"] < 0.01
+    first, later = (stripes(0, videos["moving"].frames[n]) for n in (0, 8))
+    assert np.abs(np.log(later / first)).mean() > 0.04, "they do move"
+
+
 def errors(video: Video, given: dict[str, list[Answer]]) -> dict:
     return summary({"flicker": [], "scale": list(video_scale.records(video, given)), "jumps": [], "cadence": []})[
         "scale"
