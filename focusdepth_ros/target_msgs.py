@@ -32,7 +32,7 @@ def from_click(point: Sequence[float], k: Intrinsics, size_m: float) -> Target:
     Raises ``ValueError`` for a point that is not in front of the camera.
     """
     x, y, z = point
-    if not (z > 0 and math.isfinite(x + y + z)):
+    if not (z > 0 and all(map(math.isfinite, point))):
         raise ValueError(f"the clicked point ({x:g}, {y:g}, {z:g}) m is not in front of the camera")
     u, v = k.cx + k.fx * x / z, k.cy + k.fy * y / z
     half_width, half_height = k.fx * size_m / z / 2, k.fy * size_m / z / 2

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import PointStamped
+from geometry_msgs.msg import Point, PointStamped
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
@@ -279,6 +279,63 @@ def test_a_flood_on_every_other_topic_does_not_keep_an_image_waiting(rig: Rig) -
     rig.answer(100)
     rig.focus(roi(10, 20, 30, 40))
     assert_recovers(rig, 101)
+
+
+NUMBERS = (0.0, -1.0, 1e-30, 1e30, 3.5, 200.0, math.nan, math.inf, -math.inf)
+COUNTS = (0, 1, 2, 56, 84, 112, 255, 2**16, 2**32 - 1)
+ENCODINGS = ("rgb8", "bgra8", "mono8", "mono16", "16UC1", "32FC1", "bayer_rggb8", "yuv422", "yuv422_yuy2", "", "ж")
+
+
+def any_image(rng: np.random.Generator, seconds: int) -> Image:
+    width, height = (int(rng.choice(COUNTS[:6])) for _ in range(2))
+    encoding, size = str(rng.choice(ENCODINGS)), int(rng.choice([0, 1, width * height, 4 * width * height]))
+    step = int(rng.choice([0, 1, width, 2 * width, 3 * width, 4 * width, 2**31]))
+    data = array.array("B", rng.integers(0, 256, size, np.uint8).tobytes())
+    msg = Image(header=header(seconds), width=width, height=height, encoding=encoding, step=step, data=data)
+    msg.is_bigendian = int(rng.integers(2))
+    return msg
+
+
+def any_camera_info(rng: np.random.Generator, seconds: int) -> Any:
+    msg = camera_info(seconds, *(int(rng.choice(COUNTS)) for _ in range(2)))
+    msg.k, msg.p, msg.d = (rng.choice(NUMBERS, count).tolist() for count in (9, 12, 5))
+    msg.binning_x, msg.roi.width = (int(rng.choice(COUNTS)) for _ in range(2))
+    return msg
+
+
+def any_region(rng: np.random.Generator) -> RegionOfInterest:
+    return roi(*(int(rng.choice(COUNTS)) for _ in range(4)))
+
+
+def any_targets(rng: np.random.Generator, seconds: int) -> FocusTargetArray:
+    def target() -> FocusTarget:
+        names, text = ("", "a", "ж" * 300), str(rng.choice(["", " ", "мак", "x" * 300]))
+        return FocusTarget(id=str(rng.choice(names)), roi=any_region(rng), text=text, score=float(rng.choice(NUMBERS)))
+
+    return FocusTargetArray(header=header(seconds), targets=[target() for _ in range(rng.integers(0, 5))])
+
+
+def any_click(rng: np.random.Generator, seconds: int) -> PointStamped:
+    x, y, z = rng.choice(NUMBERS, 3).tolist()
+    return PointStamped(header=header(seconds), point=Point(x=x, y=y, z=z))
+
+
+def test_whatever_comes_the_node_says_why_it_is_no_use_and_goes_on(rig: Rig) -> None:
+    rng = np.random.default_rng(0)
+    for round_ in range(200):
+        seconds = int(rng.integers(1, 5))
+        rig.send("camera_info", any_camera_info(rng, seconds) if rng.random() < 0.7 else camera_info(seconds))
+        rig.send("depth_hint", any_image(rng, seconds) if rng.random() < 0.7 else depth_hint(seconds))
+        rig.send("targets", any_targets(rng, seconds))
+        rig.send("target_box", any_region(rng))
+        rig.send("clicked_point", any_click(rng, seconds))
+        rig.send("image", any_image(rng, seconds) if rng.random() < 0.5 else image(100 + round_))
+        rig._probe_executor.spin_once(timeout_sec=0.005)
+    rig.focus(roi(10, 20, 30, 40))
+    rig.send("image", image(1000))
+    rig.answer(1000)
+    unforeseen = [status.message for status in rig.statuses if "while answering an image" in status.message]
+    assert not unforeseen
 
 
 def test_two_cameras_of_different_size_on_one_topic_are_answered_in_turn(rig: Rig) -> None:
