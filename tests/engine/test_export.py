@@ -231,3 +231,23 @@ def test_the_command_exports_and_says_what_it_wrote(run, tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["engine", "export", str(tmp_path / "nowhere"), str(out)])
     with pytest.raises(SystemExit, match="nowhere"):
         command.main()
+
+
+def test_a_model_of_texts_and_masks_has_its_inputs_and_presence(tmp_path):
+    prompt = replace(CONFIG.prompt, text=8, words=("red", "mug"), prior=True)
+    model = trained(replace(CONFIG, prompt=prompt), 0)
+    model.prompt.threshold.fill_(0.3)
+    model.save_pretrained(tmp_path / "focus")
+    export(tmp_path / "focus", tmp_path / "model", opset=16, texts=["The red mug"])
+    folder = ModelFolder.read(tmp_path / "model")
+    assert folder.mask_grid == (24, 32) and folder.presence_threshold == pytest.approx(0.3, abs=1e-3)
+    assert folder.prompts == ("box", "text", "mask")
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["export"][
+        "max_difference_from_torch"
+    ].keys() == {*("depth", "mask_logits", "presence", "plain_depth")}
+    given = {name: value.numpy() for name, value in example(model, 2).items()}
+    focus = open_model(folder, "onnxruntime").focus
+    with_prior, without = focus.run(given), focus.run({**given, "prior": 0 * given["prior"]})
+    assert with_prior["presence"].shape == (2,) and 0 < with_prior["presence"].min() < with_prior["presence"].max() < 1
+    moved = np.abs(with_prior["mask_logits"] - without["mask_logits"]).max((1, 2))
+    assert moved[0] < 1e-4 < 1e-2 < moved[1], "of the two targets the second alone has a mask of an earlier frame"
