@@ -32,6 +32,7 @@ from focusdepth_core.engine.open import open_model
 from focusdepth_core.fde_bench import video_cadence, video_flicker, video_plots, video_scale, video_summary
 from focusdepth_core.fde_bench.report import provenance, write_json
 from focusdepth_core.fde_bench.video_answers import FOCUS, PLAIN, answers
+from focusdepth_core.machine import versions
 from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.sim.render import Renderer
@@ -39,6 +40,10 @@ from focusdepth_core.sim.splits import seed_range
 from focusdepth_core.sim.video import KINDS, Video, record
 
 SIZE = (320, 240)  # px
+METHOD = (
+    "flicker: mean over pixels, frames and videos; scale: quantiles over all frames that show the target; jumps: from "
+    "each video to the next; cadence: mean over frames, a finder that is never wrong on every Nth"
+)
 LEAST_FRAMES = video_scale.BEFORE + video_scale.BLIND
 
 
@@ -105,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
     measured = measure(model, args.backend, tqdm(videos, total=len(KINDS) * args.videos, unit="video"))
     how = {key: getattr(args, key) for key in ("videos", "frames", "rate", "split")} | {"size": SIZE}
     about = {"model": model.name, "space": model.space.value, "licence": model.license} | how
-    result = about | provenance() | {"seconds": round(time.perf_counter() - start)} | measured
+    origin = provenance()
+    origin["versions"] |= versions(("mujoco",))
+    result = about | origin | {"method": METHOD, "seconds": round(time.perf_counter() - start)} | measured
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, result)

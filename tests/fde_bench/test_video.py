@@ -185,7 +185,7 @@ def test_the_command_writes_and_draws_all_four_answers(tmp_path: Path, capsys: p
     options = ["--videos", "1", "--frames", "18", "--split", "val", "--backend", "onnxruntime"]
     assert main(["video", folder, *options, "--out", str(out), "--plot", str(plot)]) == 0
     result = json.loads(out.read_text())
-    assert {"machine", "versions", "commit", "seconds", "backend", "split"} <= result.keys()
+    assert {"machine", "versions", "method", "commit", "seconds", "backend", "split"} <= result.keys()
     assert result["flicker"].keys() == {"static", "moving"} and result["scale"].keys() == video_scale.SENSORS.keys()
     assert result["jumps"].keys() == {"cut", "cut, blind", "wrong sensor"}
     assert result["cadence"]["carried"].keys() == {"8"}
