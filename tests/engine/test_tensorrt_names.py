@@ -111,10 +111,14 @@ def test_what_the_code_asks_for_is_known_here() -> None:
 
 
 @pytest.mark.parametrize("project", RUNTIMES)
-def test_the_cuda_runtime_library_has_what_is_called(project: str, tmp_path: Path) -> None:
+def test_the_cuda_runtime_library_is_found_and_has_what_is_called(
+    project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (path,) = bindings.unpacked(project, tmp_path).rglob("libcudart.so.*")
-    library = cudart.declared(ctypes.CDLL(str(path)))  # looks up each function
+    monkeypatch.syspath_prepend(tmp_path)
+    (library,) = (found for found in cudart.libraries() if found._name == str(path))  # with each function looked up
     count = ctypes.c_int()
     status = library.cudaGetDeviceCount(ctypes.byref(count))
     assert library.cudaGetErrorName(status) == {0: b"cudaSuccess", 35: b"cudaErrorInsufficientDriver"}[status]
-    assert not hasattr(library, "cudaNoSuchFunction")
+    monkeypatch.setitem(cudart.SIGNATURES, "cudaNoSuchFunction", ())
+    assert not [found for found in cudart.libraries() if found._name == str(path)]
