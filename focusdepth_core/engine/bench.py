@@ -5,8 +5,9 @@
 
 MODEL is an exported folder, or a recipe of config/train/ (random weights serve for speed; needs training's packages).
 All backends and networks take turns in one run, so that a busy moment meets all of them, and ratios are of medians:
-``ratio_to_plain`` is what focusing costs on that backend, ``ratio_to_torch`` what the backend gains. Times are of calls
-that take numpy arrays and give numpy arrays, copies included; ``stages`` are of a whole frame with one target.
+``ratio_to_plain`` is what focusing costs on that backend, ``ratio_to_torch`` (and, on a GPU, ``ratio_to_torch-fp16``)
+what the backend gains. Times are of calls that take numpy arrays and give numpy arrays, copies included; ``stages`` are
+of a whole frame with one target.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.console import progress
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import BACKENDS, COMPILED, TORCH, Networks, open_model
-from focusdepth_core.engine.timing import WARM_UP, interleaved, quantiles
+from focusdepth_core.engine.timing import SETTLE, TIMED, interleaved, quantiles, timed
 from focusdepth_core.machine import gpu, machine, versions
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
@@ -47,12 +48,12 @@ Size = tuple[int, int]
 class Method:
     """``targets``: numbers of them; ``frame``: width and height of the camera's image."""
 
-    rounds: int
+    turns: int
     targets: Sequence[int]
     frame: Size
 
     def __post_init__(self) -> None:
-        for name, value in (("rounds", self.rounds), ("targets", min(self.targets)), ("frame", min(self.frame))):
+        for name, value in (("turns", self.turns), ("targets", min(self.targets)), ("frame", min(self.frame))):
             if value < 1:
                 raise ValueError(f"--{name}: {value} is given; give at least 1")
 
@@ -68,15 +69,15 @@ def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[s
         for name, call in _network_calls(model, networks, method.targets).items():
             calls[backend, name] = call
         frames[backend] = _frame_call(model, networks, method.frame, stages.setdefault(backend, {}))
-    every = interleaved({**calls, **{(backend, "frame"): call for backend, call in frames.items()}}, method.rounds)
+    every = interleaved({**calls, **{(backend, "frame"): call for backend, call in frames.items()}}, method.turns)
     result = {
         backend: {
             "runs_on": networks.focus.name,
             "why": networks.why,
             "networks": {name: _row(every, backend, name) for own, name in calls if own == backend},
-            "stages": {stage: quantiles(times[-method.rounds :]) for stage, times in stages[backend].items()}
+            "stages": {stage: quantiles(timed(times)) for stage, times in stages[backend].items()}
             | {"frame": quantiles(every[backend, "frame"])}
-            | _gpu_stages(model, networks),
+            | _gpu_stages(model, networks, method.frame),
         }
         for backend, networks in opened.items()
     }
@@ -86,8 +87,9 @@ def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[s
 def _row(every: Mapping[tuple[str, str], Sequence[float]], backend: str, name: str) -> dict[str, float]:
     row, median = quantiles(every[backend, name]), float(np.median(every[backend, name]))
     row["ratio_to_plain"] = round(median / float(np.median(every[backend, "plain"])), 3)
-    if (TORCH, name) in every:
-        row["ratio_to_torch"] = round(median / float(np.median(every[TORCH, name])), 3)
+    for base in (TORCH, TORCH_FP16):
+        if (base, name) in every:
+            row[f"ratio_to_{base}"] = round(median / float(np.median(every[base, name])), 3)
     return row
 
 
@@ -134,15 +136,14 @@ def _frame_call(
     return call
 
 
-def _gpu_stages(model: ModelFolder, networks: Networks) -> dict[str, dict[str, float]]:
-    """What the GPU itself says of copies and computation, from engines that can tell."""
+def _gpu_stages(model: ModelFolder, networks: Networks, size: Size) -> dict[str, dict[str, float]]:
+    """What the GPU itself says of a frame with one target, from engines that can tell."""
     stages_ms = getattr(networks.focus, "stages_ms", None)
     if stages_ms is None:
         return {}
-    size = (model.input.width, model.input.height)
     letterbox = Letterbox(*size, model.input)
-    given = network_inputs(model, _frame(size), letterbox, _targets(1, size), networks.texts, {})
-    times = [stages_ms(given) for _ in range(20)][WARM_UP:]
+    given = network_inputs(model, _frame(size), letterbox, _targets(1, size), networks.texts, {}, networks.focus)
+    times = [stages_ms(given) for _ in range(20)][SETTLE:]
     return {f"gpu {name}": quantiles([one[name] for one in times]) for name in times[0]}
 
 
@@ -181,7 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame", type=_size, default=(1280, 720), metavar="WxH", help="camera image; default 1280x720"
     )
-    parser.add_argument("--rounds", type=int, default=50, help="timed calls of each")
+    parser.add_argument("--turns", type=int, default=20, help=f"of each call, with {TIMED} timed calls each (20)")
     parser.add_argument("--out", type=Path, help="write the JSON here; engine_<gpu>.json in docs/results is for ours")
 
 
@@ -191,13 +192,13 @@ def _size(text: str) -> Size:
 
 
 def run(args: argparse.Namespace) -> None:
-    method = Method(args.rounds, args.targets, args.frame)
+    method = Method(args.turns, args.targets, args.frame)
     backends = args.backends or default_backends()
     if args.sizes and args.model.is_dir():
         raise ValueError(f"--sizes: {args.model} is exported for one size; give a recipe instead")
     about = {
-        "method": f"batch 1, all calls in turn, {WARM_UP} rounds of warm-up, {args.rounds} timed, ratios of medians; "
-        f"frame {args.frame[0]}x{args.frame[1]} with one target",
+        "method": f"batch 1, {args.turns} turns of {SETTLE} calls to settle and {TIMED} timed calls of each, ratios of "
+        f"medians; frame {args.frame[0]}x{args.frame[1]} with one target",
         "date": date.today().isoformat(),
         "machine": machine(),
         "gpu": gpu(),

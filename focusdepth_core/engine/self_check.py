@@ -89,7 +89,7 @@ def answer(
     """Depth h,w and mask logits T,rows,columns, T = 0 for the plain network."""
     letterbox = Letterbox(model.input.width, model.input.height, model.input)
     targets = scene.targets if network == FOCUS else ()
-    outputs = engine.run(network_inputs(model, scene.frame, letterbox, targets, texts, {}))
+    outputs = engine.run(network_inputs(model, scene.frame, letterbox, targets, texts, {}, engine))
     return outputs["depth"][0, :: scene.stride, :: scene.stride], outputs.get("mask_logits", np.zeros((0, 1, 1)))
 
 

@@ -8,24 +8,31 @@ from typing import TypeVar
 
 import numpy as np
 
-WARM_UP = 5  # rounds; engines settle and capture their graphs in the first
+SETTLE, TIMED = 3, 5  # calls in a turn: an engine that was given other shapes before captures its graph in the first
+WARM_UP = 1  # turns
 
 Key = TypeVar("Key")
 
 
-def interleaved(calls: Mapping[Key, Callable[[], object]], rounds: int) -> dict[Key, list[float]]:
-    """Milliseconds of every round after the warm-up."""
+def interleaved(calls: Mapping[Key, Callable[[], object]], turns: int) -> dict[Key, list[float]]:
+    """Milliseconds of ``TIMED`` calls in every turn after the warm-up."""
     from rich.console import Console
     from rich.progress import track
 
     times: dict[Key, list[float]] = {key: [] for key in calls}
-    for step in track(range(WARM_UP + rounds), "rounds", console=Console(stderr=True), transient=True):
+    for _ in track(range(WARM_UP + turns), "turns", console=Console(stderr=True), transient=True):
         for key, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if step >= WARM_UP:
+            for _ in range(SETTLE + TIMED):
+                start = time.perf_counter()
+                call()
                 times[key].append(1e3 * (time.perf_counter() - start))
-    return times
+    return {key: timed(values) for key, values in times.items()}
+
+
+def timed(values: Sequence[float]) -> list[float]:
+    """Of one value for every call, those that count."""
+    turns = np.reshape(values, (-1, SETTLE + TIMED))
+    return turns[WARM_UP:, SETTLE:].ravel().tolist()
 
 
 def quantiles(times: Sequence[float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import pytest
 from focusdepth_core.engine import __main__ as command
 from focusdepth_core.engine.cache import cache_folder
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.timing import WARM_UP, interleaved, quantiles
+from focusdepth_core.engine.timing import SETTLE, TIMED, WARM_UP, interleaved, quantiles, timed
 from tests.engine import fake_tensorrt
 from tests.engine.fake_tensorrt import Fake
 from tests.engine.provable import write_provable
@@ -143,7 +143,7 @@ def test_clean_by_age_or_all(call, fake: Fake, model: Path) -> None:
 def test_bench_times_every_backend_beside_the_plain_network(call, fake: Fake, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "engine_fake.json"
     backends = ("--backends", "tensorrt", "onnxruntime", "torch")
-    said = call("bench", model, *backends, "--rounds", 3, "--targets", 1, 3, "--frame", "160x90", "--out", out)
+    said = call("bench", model, *backends, "--turns", 1, "--targets", 1, 3, "--frame", "160x90", "--out", out)
     assert "focus, 3 targets" in said and "without torch: " in said
     values = json.loads(out.read_text())
     assert {"method", "date", "machine", "gpu", "versions"} < values.keys()
@@ -162,7 +162,7 @@ def test_bench_times_every_backend_beside_the_plain_network(call, fake: Fake, mo
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--rounds", 0), "--rounds: 0 is given"),
+        (("--turns", 0), "--turns: 0 is given"),
         (("--targets", 0), "--targets: 0 is given"),
         (("--sizes", "28x28"), "is exported for one size; give a recipe"),
         (("--backends", "torch"), "torch: model tiny cannot be loaded by torch"),
@@ -177,6 +177,13 @@ def test_bench_says_what_it_cannot_do(call, model: Path, arguments: tuple[object
 def test_calls_take_turns() -> None:
     order: list[str] = []
     times = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, 3)
-    assert "".join(order) == "ab" * (3 + WARM_UP)
-    assert [len(values) for values in times.values()] == [3, 3]
+    assert "".join(order) == ("a" * (SETTLE + TIMED) + "b" * (SETTLE + TIMED)) * (3 + WARM_UP)
+    assert [len(values) for values in times.values()] == [3 * TIMED, 3 * TIMED]
+    assert timed(range(2 * (SETTLE + TIMED))) == list(range(2 * SETTLE + TIMED, 2 * (SETTLE + TIMED)))
     assert quantiles(np.arange(101)) == {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99}
+
+
+def test_an_engine_is_timed_by_its_graph(call, fake: Fake, model: Path) -> None:
+    """As in the node, where the number of targets seldom changes."""
+    call("bench", model, "--backends", "tensorrt", "--turns", 2, "--targets", 1, 2, "--frame", "160x90")
+    assert fake.cuda.launched >= 2 * 2 * TIMED
