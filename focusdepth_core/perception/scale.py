@@ -136,16 +136,16 @@ def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) ->
     return x[finite], z[finite]
 
 
-def drawn(use: np.ndarray) -> np.ndarray:
-    """Flat places where ``use`` is true, at most ``MAX_POINTS``; drawn, as a stride could fall in step with the
-    sensor's own grid."""
+def drawn(use: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
+    """Flat places where ``use`` is true, at most ``most``; drawn, as a stride could fall in step with the sensor's own
+    grid."""
     rng = np.random.default_rng(0)
     count = np.count_nonzero(use)
     if count > use.size // 8:  # of so many it takes longer to list all than to try
-        tried = rng.integers(0, use.size, int(1.1 * MAX_POINTS * use.size / count))
-        return tried[use.ravel()[tried]][:MAX_POINTS]
+        tried = rng.integers(0, use.size, int(1.1 * most * use.size / count))
+        return tried[use.ravel()[tried]][:most]
     where = np.flatnonzero(use)
-    return where if where.size <= MAX_POINTS else where[rng.integers(0, where.size, MAX_POINTS)]
+    return where if where.size <= most else where[rng.integers(0, where.size, most)]
 
 
 def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:

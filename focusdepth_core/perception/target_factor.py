@@ -16,7 +16,8 @@ from focusdepth_core.perception.window import grown
 
 # On 80 simulated tables of the validation split, with a sensor that had 30 % of the target or a hole in its place, the
 # median position error fell from 5.6 to 1.6 cm and from 5.8 to 3.8 cm; half or twice these values changed little.
-AROUND = 1.0  # of the target's size (the root of its area): how far from it the sensor's points count
+POINTS = 1024  # of a target; more would only cost time
+AROUND = 0.5  # of the target's size (the root of its area): how far from it the sensor's points count
 ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
 MEASURED = 0.3  # of the sensor's density around, from which the points on the target speak for it alone
 
@@ -73,18 +74,19 @@ def _smoothed(held: Optional[float], now: Optional[float], kept: float) -> Optio
 
 def _log_factor(result: TargetResult, raw: np.ndarray, hint_m: np.ndarray, scale: Scale) -> Optional[float]:
     """None with too few points."""
-    if not result.found:
-        return None
-    window = grown(result.window, round(AROUND * math.sqrt(np.count_nonzero(result.mask))), raw.shape)
-    places = drawn(hint_m[window] > 0)
-    metres = scale.to_metres(raw[window].ravel()[places])
-    logs = np.log(hint_m[window].ravel()[places] / metres)
+    area = np.count_nonzero(result.mask[result.window])
+    window = grown(result.window, round(AROUND * math.sqrt(area)), raw.shape)
+    places = drawn(hint_m[window] > 0, POINTS)
+    rows, columns = np.divmod(places, window[1].stop - window[1].start)
+    at = rows + window[0].start, columns + window[1].start
+    metres, on_target = scale.to_metres(raw[at]), result.mask[at]
+    logs = np.log(hint_m[at] / metres)
     finite = np.isfinite(logs)
-    if np.count_nonzero(finite) < MIN_POINTS:
+    if not result.found or np.count_nonzero(finite) < MIN_POINTS:
         return None
-    on_target = result.mask[window].ravel()[places][finite]
-    logs, metres = logs[finite], metres[finite]
-    if np.count_nonzero(on_target) >= MIN_POINTS and on_target.mean() >= MEASURED * result.mask[window].mean():
+    logs, metres, on_target = logs[finite], metres[finite], on_target[finite]
+    expected = area / ((window[0].stop - window[0].start) * (window[1].stop - window[1].start))
+    if np.count_nonzero(on_target) >= MIN_POINTS and on_target.mean() >= MEASURED * expected:
         return float(np.median(logs[on_target]))
     level = scale.to_metres(np.array(result.raw_quantiles[1]))
     apart = np.abs(np.log(metres / level))
