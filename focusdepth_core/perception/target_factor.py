@@ -15,7 +15,7 @@ from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.window import grown
 
 # On 80 simulated tables of the validation split, with a sensor that had 30 % of the target or a hole in its place, the
-# median position error fell from 5.6 to 1.6 cm and from 5.8 to 3.8 cm; half or twice these values changed little.
+# median position error fell from 5.6 to 1.7 cm and from 5.8 to 3.9 cm; half or twice these values changed little.
 POINTS = 1024  # of a target; more would only cost time
 AROUND = 0.5  # of the target's size (the root of its area): how far from it the sensor's points count
 ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
