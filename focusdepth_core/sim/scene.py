@@ -12,12 +12,14 @@ from focusdepth_core.sim.arm import Arm, add_arm
 from focusdepth_core.sim.colour import colour_word, random_colour
 from focusdepth_core.sim.mesh import Part, merged
 from focusdepth_core.sim.shapes import CATEGORIES, Category
-from focusdepth_core.sim.splits import categories_for
+from focusdepth_core.sim.splits import categories_for, is_varied
 
 OBJECTS = 16  # objects in a compiled scene; an arrangement shows some of them
 PROXY_GROUP = 4  # collision boxes, never drawn
 CAMERA = "camera"
 ARM_SHARE = 0.75  # of the scenes
+TWIN_SHARE = 0.5  # of the varied scenes
+TWINS = 4  # objects of those that are of the same category as another
 SURFACE_POINTS = 600  # samples per object for the visible fraction
 _MESH, _BOX, _PLANE = mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
 _RGB = mujoco.mjtTextureRole.mjTEXROLE_RGB
@@ -37,7 +39,10 @@ class SceneObject:
 
 
 class Scene:
-    """Everything random follows from ``seed``; ``categories`` default to those that the seed's split may show."""
+    """Everything random follows from ``seed``; ``categories`` default to those that the seed's split may show.
+
+    ``is_varied``: see ``splits.is_varied``.
+    """
 
     def __init__(self, seed: int, categories: list[str] | None = None) -> None:
         self.rng = np.random.default_rng(seed)
@@ -47,7 +52,10 @@ class Scene:
         self.table = self.rng.uniform([0.38, 0.5], [0.6, 0.8])  # half sizes, m; its top is z = 0
         _add_room(spec, self.rng, self.table, self._materials)
         names = categories_for(seed) if categories is None else categories
+        self.is_varied = is_varied(seed)
         picked = self.rng.choice(names, OBJECTS, replace=len(names) < OBJECTS)
+        if self.is_varied and self.rng.random() < TWIN_SHARE:
+            picked[-TWINS:] = picked[:TWINS]
         built = [self._add_object(spec, i, CATEGORIES[n]) for i, n in enumerate(picked)]
         with_arm = bool(self.rng.random() < ARM_SHARE)
         if with_arm:

@@ -9,6 +9,7 @@ from pathlib import Path
 from focusdepth_core.sim.shapes import CATEGORIES
 
 SCENE_FILE = "scene.json"  # of each generated scene: K and targets of its frames
+FIRST = 1000  # scenes of each split that stay as they were when published models were trained and judged on them
 SPLITS_FILE = Path(__file__).with_name("splits.json")
 
 
@@ -27,6 +28,11 @@ def seed_range(split: str) -> range:
     if split not in seeds:
         raise ValueError(f"split '{split}' is unknown; there are {', '.join(seeds)}")
     return range(*seeds[split])
+
+
+def is_varied(seed: int) -> bool:
+    """Whether the scene may have twins and views from close by, which came after the first scenes of each split."""
+    return all(seed not in seed_range(split)[:FIRST] for split in _splits()["seeds"])
 
 
 def categories_for(seed: int) -> list[str]:

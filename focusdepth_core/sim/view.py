@@ -15,6 +15,8 @@ from focusdepth_core.sim.render import Renderer
 from focusdepth_core.sim.scene import CAMERA, Scene
 
 MIN_AREA = 0.0008  # of the image; smaller things are not offered as targets
+USUAL, CLOSE = (0.3, 1.2), (0.14, 0.35)  # m from the camera to what it looks at
+CLOSE_SHARE = 0.25  # of the views in varied scenes
 SILHOUETTE_CELLS = 16  # along the longer side of the box when the visible fraction is estimated
 
 
@@ -55,13 +57,15 @@ def look_at(scene: Scene, eye: np.ndarray, target: np.ndarray, fovy: float, roll
 
 
 def random_view(scene: Scene, shown: list[int]) -> None:
-    """A camera as robots carry them: at 0.3 to 1.2 m, 12 to 70 degrees above the table, on some object."""
+    """A camera as robots carry them, 12 to 70 degrees above the table, on some object: at 0.3 to 1.2 m, and in varied
+    scenes also as near as that of a wrist before it grasps."""
     rng = scene.rng
     target = scene.data.xpos[scene.objects[int(rng.choice(shown))].body] * [rng.uniform(0.3, 1), rng.uniform(0.3, 1), 1]
     target[2] = np.clip(target[2], -0.02, 0.4) + rng.uniform(0, 0.08)
     azimuth, elevation = rng.normal(0, 0.75), np.radians(rng.uniform(12, 70))
     away = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    look_at(scene, target + rng.uniform(0.3, 1.2) * away, target, rng.uniform(36, 60), rng.normal(0, 0.06))
+    nearest, farthest = CLOSE if scene.is_varied and rng.random() < CLOSE_SHARE else USUAL
+    look_at(scene, target + rng.uniform(nearest, farthest) * away, target, rng.uniform(36, 60), rng.normal(0, 0.06))
 
 
 def shoot(scene: Scene, renderer: Renderer, shown: list[int], exposure: Exposure) -> SimFrame:

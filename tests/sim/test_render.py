@@ -11,6 +11,7 @@ from focusdepth_core.sim.arrange import LEVELS, arrange
 from focusdepth_core.sim.exposure import Exposure
 from focusdepth_core.sim.render import Renderer
 from focusdepth_core.sim.scene import CAMERA, PROXY_GROUP, Scene
+from focusdepth_core.sim.splits import is_varied
 from focusdepth_core.sim.view import random_view, shoot, visible_fraction
 
 WIDTH, HEIGHT = 160, 120
@@ -161,3 +162,30 @@ def test_arm_is_light():
     scene = next(s for s in map(Scene, range(20)) if s.arm is not None)
     meshes = [scene.model.mesh(i) for i in range(scene.model.nmesh)]
     assert 1000 < sum(m.facenum[0] for m in meshes if m.name.startswith("arm_")) <= 15000
+
+
+def test_later_scenes_have_twins_and_close_views_and_the_first_ones_stay_as_they_were():
+    assert [is_varied(seed) for seed in (0, 999, 1000, 900999, 901000, 950009, 951000)] == [
+        *(False, False, True, False, True, False, True)
+    ]
+    first, later = Scene(7), next(scene for seed in range(1000, 1010) if _twins(scene := Scene(seed)))
+    assert not _twins(first) and len(_twins(later)) == 4
+    assert _nearest(first) > 0.29 > 0.2 > _nearest(later)
+
+
+def _twins(scene: Scene) -> set[str]:
+    """Categories of which there are two."""
+    names = [thing.category.name for thing in scene.objects]
+    return {name for name in names if names.count(name) == 2}
+
+
+def _nearest(scene: Scene) -> float:
+    """Of 40 views, m from the camera to what it looks at."""
+    shown, nearest = arrange(scene, "sparse"), np.inf
+    mujoco.mj_forward(scene.model, scene.data)
+    places = np.array([scene.data.xpos[scene.objects[i].body] for i in shown])
+    for _ in range(40):
+        random_view(scene, shown)
+        eye = scene.model.cam_pos[scene.model.camera("camera").id]
+        nearest = min(nearest, np.linalg.norm(places - eye, axis=1).min())
+    return float(nearest)
