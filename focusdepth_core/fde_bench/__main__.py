@@ -8,7 +8,7 @@ from importlib import import_module
 
 from focusdepth_core.engine.base import EngineError
 
-COMMANDS = ("build", "evaluate", "compare", "inspect", "video", "default_model", "benchmark")
+COMMANDS = ("build", "evaluate", "compare", "clouds", "inspect", "video", "default_model", "benchmark")
 
 
 def main(argv: list[str] | None = None) -> int:

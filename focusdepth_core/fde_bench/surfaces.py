@@ -54,8 +54,8 @@ class Surfaces:
         outside = self._ring
         if not (self._inside.any() and outside.any()):
             return None
-        other = np.where(self._inside, _nearest(self._depth, outside), _nearest(self._depth, self._inside))
-        places = np.flatnonzero(band & _differ(self._depth, other))
+        other = np.where(self._inside, nearest(self._depth, outside), nearest(self._depth, self._inside))
+        places = np.flatnonzero(band & differ(self._depth, other))
         if places.size < MIN_PX:
             return None
         return places, self._depth.ravel()[places], other.ravel()[places]
@@ -68,15 +68,15 @@ class Surfaces:
         rng = np.random.default_rng(0)
         first, second = (places[rng.integers(0, places.size, DRAWN)] for places in (inside, ring))
         a, b = self._depth.ravel()[first], self._depth.ravel()[second]
-        kept = _differ(a, b)
+        kept = differ(a, b)
         return (first[kept], second[kept], np.sign(a - b)[kept]) if kept.sum() >= MIN_PX else None
 
 
-def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a > STEP * b) | (b > STEP * a)
 
 
-def _nearest(depth: np.ndarray, of: np.ndarray) -> np.ndarray:
+def nearest(depth: np.ndarray, of: np.ndarray) -> np.ndarray:
     """The depth of the nearest pixel among ``of`` at every place, h,w; ``of`` is not empty."""
     _, labels = cv2.distanceTransformWithLabels((~of).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     values = np.empty(labels.max() + 1, np.float32)
