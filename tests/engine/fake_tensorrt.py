@@ -45,12 +45,13 @@ class Fake:
     build_error: str = ""
     run_error: str = ""
     outputs_of: Callable[[str, np.ndarray], np.ndarray] = lambda name, value: value
-    while_building: Callable[[], None] = lambda: None
+    while_building: Callable[[], object] = lambda: None
     builds: list[str] = field(default_factory=list)
     flags: set[str] = field(default_factory=set)
     network_flags: set[str] = field(default_factory=set)
     layers: list[Any] = field(default_factory=list)
     workspace: int = 0
+    cancelled: bool = False
     runs: int = 0
 
     @property
@@ -162,7 +163,8 @@ def _building(fake: Fake) -> dict[str, Any]:
                 monitor.phase_start("Building", None, 2)
                 monitor.step_complete("Building", 0)
             fake.while_building()
-            if monitor is not None and not monitor.step_complete("Building", 1):
+            fake.cancelled = monitor is not None and not monitor.step_complete("Building", 1)
+            if fake.cancelled:
                 return None
             if monitor is not None:
                 monitor.phase_finish("Building")

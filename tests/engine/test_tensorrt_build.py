@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -81,28 +81,34 @@ def test_a_file_without_fp16_asks_for_none(folder: Path, monkeypatch: pytest.Mon
 def test_progress_is_reported_in_the_callers_thread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("focusdepth_core.engine.tensorrt_build.REPORT_EVERY_S", 0.01)
     for version, expected in (("10.3.0", (0.5, "Building")), ("8.5.3.1", (0.0, "for 0 s"))):
-        fake_tensorrt.install(monkeypatch, version).while_building = lambda: time.sleep(0.2)
         said: list[tuple[float, str]] = []
-        make(folder / "focus.onnx", lambda fraction, phase, said=said: said.append((fraction, phase)))
-        assert expected in said and len(said) >= 5
+        enough = threading.Event()
+
+        def report(fraction: float, phase: str, said: Any = said, enough: Any = enough) -> None:
+            assert threading.current_thread() is threading.main_thread()
+            said.append((fraction, phase))
+            if len(said) >= 5:
+                enough.set()
+
+        fake_tensorrt.install(monkeypatch, version).while_building = lambda enough=enough: enough.wait(60)
+        make(folder / "focus.onnx", report)
+        assert expected in said and [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
 
 
 def test_an_interrupt_cancels_the_build(folder: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("focusdepth_core.engine.tensorrt_build.REPORT_EVERY_S", 0.01)
-    finished: list[bool] = []
+    interrupted = threading.Event()
 
-    def interrupted(fraction: float, phase: str) -> None:
+    def interrupt(fraction: float, phase: str) -> None:
         raise KeyboardInterrupt
 
-    def slowly() -> None:
-        time.sleep(0.1)
-        finished.append(True)
-
-    fake.while_building = slowly
-    start = time.monotonic()
+    fake.while_building = lambda: interrupted.wait(60)
     with pytest.raises(KeyboardInterrupt):
-        make(folder / "focus.onnx", interrupted)
-    assert time.monotonic() - start < 0.09 and not finished
+        make(folder / "focus.onnx", interrupt)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "TensorRT build")
+    interrupted.set()
+    thread.join(60)
+    assert fake.cancelled
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a network"])
