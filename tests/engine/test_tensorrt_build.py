@@ -80,7 +80,7 @@ def test_a_file_without_fp16_asks_for_none(folder: Path, monkeypatch: pytest.Mon
 
 def test_progress_is_reported_in_the_callers_thread(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("focusdepth_core.engine.tensorrt_build.REPORT_EVERY_S", 0.01)
-    for version, expected in (("10.3.0", (0.5, "Building")), ("8.5.3.1", (0.0, "for 0 s"))):
+    for version, told in (("10.3.0", (0.5, "Building")), ("8.5.3.1", (0.0, "for "))):
         said: list[tuple[float, str]] = []
         enough = threading.Event()
 
@@ -92,7 +92,8 @@ def test_progress_is_reported_in_the_callers_thread(folder: Path, monkeypatch: p
 
         fake_tensorrt.install(monkeypatch, version).while_building = lambda enough=enough: enough.wait(60)
         make(folder / "focus.onnx", report)
-        assert expected in said and [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
+        assert told in [(fraction, phase[: len(told[1])]) for fraction, phase in said]
+        assert [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
 
 
 def test_an_interrupt_cancels_the_build(folder: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
