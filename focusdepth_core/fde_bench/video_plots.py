@@ -63,7 +63,7 @@ def _scale(axes: Axes, sensors: dict) -> None:
     for i, sensor in enumerate(sensors):
         axes.text(0.98, 4 * i - 0.35, sensor, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -1.2)
-    axes.set(title="Metres from a depth sensor", xlabel="error of the target's depth, cm; bar: median, line: 95 %")
+    axes.set(title="Metres from a depth sensor", xlabel="error of the target's depth, cm (median; 95 %)")
 
 
 def _jumps(axes: Axes, jumps: dict, rate: float) -> None:
