@@ -17,7 +17,8 @@ from focusdepth_ros.sim_eval.trial import SENSORS, Trial, distance_m
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-QUANTILES = (0.02, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)  # of the error: the objects that are shown
+# Of the error: the objects that are shown, from the smallest to the largest.
+QUANTILES = (0.02, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 COLUMNS = 4
 CONTEXT = 2.2  # an object shows a window this much larger than its box
 LEAST_WINDOW = 0.25  # of the image's width
@@ -28,13 +29,14 @@ OTHERS = ("#0072b2", "#888888")
 
 def write(path: Path, trials: Sequence[Trial]) -> None:
     """Raises ``ValueError`` if matplotlib is not installed."""
-    picture = figure(13, 10.5)
-    top, bottom = picture.subfigures(2, 1, height_ratios=(2.1, 1))
-    first = [trial for trial in trials if trial.question.sensor == next(iter(SENSORS))]
+    picture = figure(13, 9.4)
+    top, bottom = picture.subfigures(2, 1, height_ratios=(2.2, 1))
+    sensors = list(SENSORS)
+    first = [trial for trial in trials if trial.question.sensor == sensors[0]]
     for axes, trial in zip(top.subplots(len(QUANTILES) // COLUMNS, COLUMNS).flat, _spread(first)):
         _show(axes, trial)
-    top.suptitle("objects from the smallest to the largest error; depth_hint has 30 % of the target", fontsize=11)
-    for axes, sensor in zip(bottom.subplots(1, len(SENSORS)), SENSORS):
+    top.suptitle(f"x: the node's point; +: the truth; blue: the node's mask; depth_hint has {sensors[0]}", fontsize=11)
+    for axes, sensor in zip(bottom.subplots(1, len(sensors)), sensors):
         _histogram(axes, [trial for trial in trials if trial.question.sensor == sensor], sensor)
     save(picture, path, dpi=85)
 
