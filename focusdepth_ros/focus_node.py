@@ -135,8 +135,10 @@ class FocusNode(LifecycleNode):
 
     def _on_report(self, sentence: str) -> None:
         """Of an engine: how far it is built, which is over with configure; that it is not verified, which stays; and
-        at last what was chosen and why.
+        at last what was chosen and why. Raises ``RuntimeError`` to end a build when the process is to end.
         """
+        if not self.context.ok():
+            raise RuntimeError("the node was told to end")
         if sentence.startswith(UNVERIFIED):
             self._status.note(sentence)
         else:

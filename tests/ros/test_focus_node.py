@@ -20,7 +20,7 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
@@ -281,6 +281,45 @@ def test_the_process_ends_cleanly_on_a_signal(ros: None, stop: signal.Signals) -
         probe.destroy_node()
     assert future.result().current_state.label == "unconfigured"
     assert (process.returncode, said) == (0, "")
+
+
+BUILDING = """
+import time
+from focusdepth_ros import focus_node
+
+def build(model_dir, backend, threads, report, *_):
+    while True:
+        report("building engine focus.onnx: 40 %, about 2 min left")
+        time.sleep(0.05)
+
+focus_node.Pipeline.open = build
+raise SystemExit(focus_node.main(["--ros-args", "-r", "__ns:=/building"]))
+"""
+
+
+def test_a_build_ends_with_the_process(ros: None) -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUILDING], env=os.environ, stderr=subprocess.PIPE, text=True)
+    probe = rclpy.create_node("probe")
+    said: list[str] = []
+    probe.create_subscription(
+        DiagnosticStatus, "/building/focus_node/status", lambda status: said.append(status.message), qos.latched()
+    )
+    client = probe.create_client(ChangeState, "/building/focus_node/change_state")
+    try:
+        assert client.wait_for_service(TIMEOUT_S)
+        request = ChangeState.Request()
+        request.transition.id = Transition.TRANSITION_CONFIGURE
+        client.call_async(request)
+        end = time.monotonic() + TIMEOUT_S
+        while not any(sentence.startswith("building engine") for sentence in said):
+            assert time.monotonic() < end, said
+            rclpy.spin_once(probe, timeout_sec=0.1)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=TIMEOUT_S / 2)
+    finally:
+        process.kill()
+        probe.destroy_node()
+    assert process.returncode == 0 and "Traceback" not in log
 
 
 def test_a_bad_parameter_at_the_start_ends_the_process_in_one_sentence() -> None:
