@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from focusdepth_core.perception.cut import CutDetector
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import FocusResult, Space
@@ -59,9 +60,9 @@ def depths(
 ) -> Iterator[np.ndarray | None]:
     """z of each frame, H,W metres, as ``Pipeline`` makes it with these measurements, or else from each frame's own
     alone; None where it would give none."""
-    fitter, factors = ScaleFitter(), TargetFactors()
+    fitter, factors, cuts = ScaleFitter(), TargetFactors(), CutDetector()
     for answer, hint in zip(given, hints_m):
-        if not is_filtered:
+        if cuts.is_cut(answer.frame.view.image) or not is_filtered:
             fitter, factors = ScaleFitter(), TargetFactors()
         result, stamp = answer.result, answer.frame.stamp
         if result.space is not Space.METRIC:

@@ -13,6 +13,7 @@ import numpy as np
 from focusdepth_core.engine.base import Engine, EngineError, Texts
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import open_model
+from focusdepth_core.perception.cut import CutDetector
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.letterbox import Letterbox
@@ -48,6 +49,7 @@ class Pipeline:
         self._plain = plain
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
         self._factors = TargetFactors()
+        self._cuts = CutDetector()
 
     @classmethod
     def open(
@@ -112,7 +114,7 @@ class Pipeline:
         if self._keyframes is not None:
             self._keyframes.compare(found)
         postprocessed = time.perf_counter()
-        scale = self._fit_scale(raw, space, depth_hint, found, frame.stamp)
+        scale = self._fit_scale(raw, space, depth_hint, found, frame)
         found = self._factors.correct(found, raw, depth_hint, scale, frame.stamp)
         times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
         stages = ("preprocess", "inference", "postprocess", "scale")
@@ -158,13 +160,16 @@ class Pipeline:
         space: Space,
         depth_hint: Optional[np.ndarray],
         results: Sequence[TargetResult],
-        stamp: float,
+        frame: Frame,
     ) -> Optional[Scale]:
         if space is Space.METRIC:
             return None
+        if self._cuts.is_cut(frame.image):
+            self._focus_scale.restart()
+            self._plain_scale.restart()
         fitter = self._focus_scale if results else self._plain_scale
         masks, targets = [result.mask for result in results], [result.target for result in results]
-        return fitter.fit(raw, depth_hint, space, masks, stamp, targets)
+        return fitter.fit(raw, depth_hint, space, masks, frame.stamp, targets)
 
 
 def _check_hint(frame: Frame, depth_hint: Optional[np.ndarray]) -> None:

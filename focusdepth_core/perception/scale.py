@@ -57,6 +57,10 @@ class ScaleFitter:
         self._targets: Sequence[Target] = ()
         self._forget(shift=0.0)
 
+    def restart(self) -> None:
+        """After a cut, of which the values may show nothing."""
+        self._forget(shift=0.0)
+
     def _forget(self, shift: float) -> None:
         self._gram = np.zeros((3, 3))  # sum over the inliers of p p^T / sigma^2, with p = (raw, 1, y)
         self._fitted: Optional[Scale] = None

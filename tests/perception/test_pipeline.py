@@ -185,6 +185,16 @@ def test_without_a_hint_the_scale_of_the_last_frame_holds() -> None:
     assert running.process(Frame(view, 0.5), []).scale is None
 
 
+def test_after_a_cut_no_scale_is_held_though_the_network_s_values_are_alike() -> None:
+    running, view = pipeline(), frame().image
+    relative = running.process(frame(), []).relative_depth
+    running.process(Frame(view, 1.0), [], (1 / (0.3 * relative + 1.5)).astype(np.float32))
+    tinted = np.stack([view[..., 0], view[..., 0], view[..., 0]], -1).astype(np.int16) + [60, 0, -60]
+    other = running.process(Frame(np.clip(tinted, 0, 255).astype(np.uint8), 1.1), [])
+    assert np.abs(other.relative_depth - relative).mean() < 0.1 * np.ptp(relative)
+    assert other.scale is None
+
+
 def test_depth_hint_at_the_edge_of_a_target_is_not_used() -> None:
     hint = np.zeros((84, 112), np.float32)
     hint[48:52, 22:58] = np.linspace(2, 1, 4)[:, None]  # along the lower edge of the box
