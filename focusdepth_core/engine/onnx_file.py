@@ -141,7 +141,50 @@ def _fold(path: Path) -> None:
     kept = [o for o in proto.opset_import if o.domain in used]
     del proto.opset_import[:]
     proto.opset_import.extend(kept)
+    _normalise_in_steps(proto)
     onnx.save(proto, path)
+
+
+def _normalise_in_steps(proto: onnx.ModelProto) -> None:
+    """To TensorRT 8.5 InstanceNormalization, which GroupNorm becomes, is a plugin that needs cuDNN."""
+    graph = onnx.shape_inference.infer_shapes(proto).graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in [*graph.value_info, *graph.input]}
+    nodes = []
+    for node in proto.graph.node:
+        if node.op_type == "InstanceNormalization":
+            nodes += _instance_norm(node, ranks[node.input[0]], proto.graph.initializer)
+        else:
+            nodes.append(node)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+
+
+def _instance_norm(node: onnx.NodeProto, rank: int, constants: list[TensorProto]) -> list[onnx.NodeProto]:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, over all axes from the third on."""
+    values, scale, bias = node.input
+    name = node.output[0]
+    epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
+    numbers = {"epsilon": np.float32(epsilon), "two": np.float32(2), "axes": np.array([0, *range(2, rank)])}
+    constants.extend(numpy_helper.from_array(np.asarray(value), f"{name}.{key}") for key, value in numbers.items())
+
+    def step(kind: str, inputs: list[str], output: str, **attributes: object) -> onnx.NodeProto:
+        whole = [f"{name}.{given[1:]}" if given.startswith(".") else given for given in inputs]
+        return helper.make_node(kind, whole, [f"{name}.{output}" if output else name], f"{name}.{output}", **attributes)
+
+    axes = list(range(2, rank))
+    return [
+        step("ReduceMean", [values], "mean", axes=axes, keepdims=1),
+        step("Sub", [values, ".mean"], "centred"),
+        step("Pow", [".centred", ".two"], "squares"),
+        step("ReduceMean", [".squares"], "variance", axes=axes, keepdims=1),
+        step("Add", [".variance", ".epsilon"], "above_zero"),
+        step("Sqrt", [".above_zero"], "deviation"),
+        step("Div", [".centred", ".deviation"], "normal"),
+        step("Unsqueeze", [scale, ".axes"], "scale"),
+        step("Unsqueeze", [bias, ".axes"], "bias"),
+        step("Mul", [".normal", ".scale"], "scaled"),
+        step("Add", [".scaled", ".bias"], ""),
+    ]
 
 
 @contextmanager

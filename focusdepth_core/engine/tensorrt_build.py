@@ -71,6 +71,9 @@ def build(
     builder = trt.create("Builder")
     network = builder.create_network(_network_flags(trt))
     parser = trt.api.OnnxParser(network, trt.logger)
+    native = trt.member("OnnxParserFlag", "NATIVE_INSTANCENORM")
+    if native is not None:
+        parser.set_flag(native)  # the default of 10; in 8.6 that layer is else a plugin, which needs cuDNN
     if not parser.parse_from_file(str(onnx_path)):
         raise EngineError(f"{onnx_path} cannot be read by {trt}: {_parse_errors(parser)}")
     config = builder.create_builder_config()

@@ -35,7 +35,7 @@ KINDS = (
     *("BuilderFlag", "ComputeCapability", "DataType", "MemoryPoolType", "NetworkDefinitionCreationFlag"),
     *("PreviewFeature", "TacticSource", "TensorIOMode", "Builder", "IBuilderConfig", "ICudaEngine"),
     *("IExecutionContext", "ILayer", "ILogger", "INetworkDefinition", "IOptimizationProfile", "IProgressMonitor"),
-    *("ITensor", "OnnxParser", "ParserError", "Runtime"),
+    *("ITensor", "OnnxParser", "OnnxParserFlag", "ParserError", "Runtime"),
 )  # that the project uses
 
 # Members by class; for methods the parameters of each overload, " =" after one with a default; else None.

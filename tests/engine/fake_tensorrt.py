@@ -103,6 +103,7 @@ def _enums(fake: Fake) -> dict[str, Any]:
     sources = ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"] + ["CUBLAS_LT"] * weak
     features = ["DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"] * old
     enums = {
+        **({"OnnxParserFlag": ["NATIVE_INSTANCENORM"]} if fake.version > "8.5.4" or fake.major >= 10 else {}),
         "BuilderFlag": flags,
         "NetworkDefinitionCreationFlag": networks,
         "TacticSource": sources,
@@ -237,7 +238,7 @@ def _building(fake: Fake) -> dict[str, Any]:
 
     class OnnxParser:
         def __init__(self, network: INetworkDefinition, logger: ILogger) -> None:
-            self._network, self._errors = network, list[ParserError]()
+            self._network, self._errors, self._native = network, list[ParserError](), False
 
         @property
         def num_errors(self) -> int:
@@ -261,6 +262,9 @@ def _building(fake: Fake) -> dict[str, Any]:
                 shape = [side if isinstance(side, int) else -1 for side in value.shape]
                 self._network._inputs.append(ITensor(value.name, shape, FLOAT))
             halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+            if not self._native and any(node.op_type == "InstanceNormalization" for node in graph.node):
+                self._errors.append(ParserError("InstanceNormalization plugin was not found in the plugin registry!"))
+                return False
             for node in graph.node:
                 to = [attribute.i for attribute in node.attribute if attribute.name == "to"]
                 half = to == [onnx.TensorProto.FLOAT16] or (not to and set(node.input) & halves)
@@ -269,6 +273,12 @@ def _building(fake: Fake) -> dict[str, Any]:
             constants = [ITensor(name, (), HALF) for name in halves & {tensor.name for tensor in graph.initializer}]
             self._network._layers += [ILayer(constant) for constant in constants]
             return True
+
+    def set_flag(self: Any, flag: Any) -> None:
+        self._native = True
+
+    if "OnnxParserFlag" in _enums(fake):
+        OnnxParser.set_flag = set_flag  # type: ignore[attr-defined]
 
     class IOptimizationProfile:
         def __init__(self) -> None:

@@ -29,6 +29,7 @@ WHEELS = {
 ASKED = {
     ("NetworkDefinitionCreationFlag", "STRONGLY_TYPED"),
     ("PreviewFeature", "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"),
+    ("OnnxParserFlag", "NATIVE_INSTANCENORM"),
     ("ComputeCapability", ""),
     ("IProgressMonitor", ""),
     ("IExecutionContext", "is_stream_capturable"),
