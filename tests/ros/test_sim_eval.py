@@ -17,11 +17,15 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 pytest.importorskip("rich", reason="needs the demo's packages")
 pytest.importorskip("mujoco", reason="needs the simulator's packages")
 
+from std_msgs.msg import Header
+
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.task import Task
 from focusdepth_core.sim.view import SimFrame, SimTarget
+from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.sim_eval.figures import figures
 from focusdepth_ros.sim_eval.others import SENSOR, without_the_node
+from focusdepth_ros.sim_eval.robot import Robot
 from focusdepth_ros.sim_eval.trial import SENSORS, Answer, Trial, questions
 from tests.ros.harness import FakeEngine, fake_pipeline
 from tests.tiny_model import write_model_folder
@@ -78,6 +82,18 @@ def test_without_the_node_the_inner_box_is_measured() -> None:
     some, hole = (without_the_node(question, fake_pipeline(FakeEngine())) for question in questions(task(), 5000))
     assert some[SENSOR][2] == pytest.approx(0.8, rel=0.03)
     assert np.isnan(hole[SENSOR]).all()
+
+
+@pytest.mark.parametrize(("by_text", "text", "width"), [(False, "", 20), (True, "red mug", 0)])
+def test_an_object_is_named_by_its_box_or_by_words(ros: None, by_text: bool, text: str, width: int) -> None:
+    robot = Robot(lambda: None, by_text)
+    question = questions(task(), 5000)[0]
+    messages = robot._messages(question, Header())
+    (target,) = messages["targets"].targets
+    assert (target.id, target.text, target.roi.width) == ("3", text, pytest.approx(width, abs=3))
+    assert np.array_equal(pixels(messages["depth_hint"]), question.depth_hint)
+    assert (messages["camera_info"].width, messages["camera_info"].p[2]) == (WIDTH, 30)
+    robot.close()
 
 
 def sim_eval(*options: str) -> subprocess.CompletedProcess[str]:
