@@ -9,12 +9,15 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 import torch
 
 from focusdepth_core.fde_bench.dataset import Batch
+from focusdepth_core.losses import LossWeights
+from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.model.prompt.base import PADDING, POSITIVE
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 from focusdepth_core.training.checks import check_prompts
 from focusdepth_core.training.prompts import build_prompt, carried, kinds_at
 from focusdepth_core.training.recipe import PromptShares
-from tests.training.tiny import config
+from focusdepth_core.training.step import PARTS, FocusStep
+from tests.training.tiny import GEOMETRY, config
 
 EVERYTHING = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("red", "mug"), prior=True)
 
@@ -48,11 +51,40 @@ def test_kinds_follow_their_shares_and_positions_alone():
 
 
 def test_each_sample_gets_what_its_kind_says():
-    prompt = build_prompt(branch(), batch(4), ["box", "text", "both", "mask"])
-    assert prompt.labels.flatten().tolist() == [POSITIVE, PADDING, POSITIVE, PADDING]
-    assert prompt.text.mask.any(-1).flatten().tolist() == [False, True, True, False]
-    assert prompt.prior.amax((1, 2, 3)).gt(0).tolist() == [False, False, False, True]
-    assert prompt.boxes[1].abs().sum() == 0 and torch.equal(prompt.boxes[0, 0, 0], batch(1).box[0, 0])
+    kinds, words = ["box", "text", "both", "mask", "box_mask", "text_mask", "absent"], branch()
+    given = replace(batch(7), absent=("mug",) * 7)
+    prompt = build_prompt(words, given, kinds)
+    has_box, has_text, has_mask = (
+        [kind in names for kind in kinds]
+        for names in (
+            ("box", "both", "box_mask"),
+            ("text", "both", "text_mask", "absent"),
+            ("mask", "box_mask", "text_mask"),
+        )
+    )
+    assert (prompt.labels.flatten() == POSITIVE).tolist() == has_box
+    assert set(prompt.labels.flatten().tolist()) == {POSITIVE, PADDING}
+    assert prompt.text.mask.any(-1).flatten().tolist() == has_text
+    assert prompt.prior.amax((1, 2, 3)).gt(0).tolist() == has_mask
+    assert prompt.boxes[1].abs().sum() == 0 and torch.equal(prompt.boxes[0, 0, 0], given.box[0, 0])
+    told = words.encode_text(["red mug", "mug"]).features
+    assert torch.allclose(prompt.text.features[1, 0], told[0]) and torch.allclose(prompt.text.features[6, 0], told[1])
+
+
+def test_what_is_not_there_has_no_mask_and_is_nothing_to_be_right_about():
+    """The loss of an absent target falls when mask and presence go to nothing, whatever the true mask is."""
+    model = FocusDepth(FocusDepthConfig(GEOMETRY, EVERYTHING))
+    model.set_stage(1)
+    given = replace(batch(2), absent=("mug",) * 2, depth=1 + torch.rand(2, 42, 56))
+    step = FocusStep(model, LossWeights(whole=0, gradient=0))
+    nothing = dict(zip(PARTS, step(given, ["absent"] * 2).tolist()))
+    there = dict(zip(PARTS, step(given, ["text"] * 2).tolist()))
+    assert nothing["depth"] == 0 < there["depth"], "of foreground and band alone"
+    model.prompt.mask[-1].bias.data.fill_(-20)
+    model.prompt.presence[-1].bias.data.fill_(-20)
+    after, worse = (dict(zip(PARTS, step(given, [kind] * 2).tolist())) for kind in ("absent", "text"))
+    assert after["mask"] + after["presence"] < 0.01 < nothing["presence"]
+    assert worse["mask"] > there["mask"] and worse["presence"] > there["presence"]
 
 
 def test_a_carried_mask_lies_where_the_box_is():
