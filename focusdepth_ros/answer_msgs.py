@@ -50,10 +50,7 @@ def target_points(answer: Answer) -> Optional[PointCloud2]:
     """The points of all targets; of no target, an empty cloud."""
     if answer.clouds is None or answer.points is None:
         return None
-    empty = np.empty((0, 3))
-    colours = [cloud.colours for cloud in answer.clouds] or [empty]
-    labels = np.repeat(np.arange(1, len(answer.clouds) + 1), [len(points) for points in answer.points])
-    return to_cloud(np.concatenate(answer.points or [empty]), np.concatenate(colours), labels, answer.placed_header)
+    return to_cloud(answer.points, [cloud.colours for cloud in answer.clouds], answer.placed_header)
 
 
 def targets_3d(answer: Answer) -> FocusTarget3DArray:

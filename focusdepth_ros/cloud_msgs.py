@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
@@ -24,17 +26,23 @@ FIELDS = [
 POINT_STEP = 4 * len(FIELDS)
 
 
-def to_cloud(points: np.ndarray, colours: np.ndarray, labels: np.ndarray, header: Header) -> PointCloud2:
-    """An unorganised, dense cloud. ``points``: N,3 metres; ``colours``: N,3 uint8 RGB; ``labels``: N."""
-    count = len(points)
+def to_cloud(points: Sequence[np.ndarray], colours: Sequence[np.ndarray], header: Header) -> PointCloud2:
+    """An unorganised, dense cloud of parts, which are labelled from 1. ``points``: N,3 metres each; ``colours``: N,3
+    uint8 RGB each.
+    """
+    count = sum(len(part) for part in points)
     data = array.array("B", bytes(count * POINT_STEP))
     rows = np.frombuffer(data, np.float32).reshape(count, len(FIELDS))  # filled in place: 4 times faster than a copy
     words = rows.view(np.uint32)
-    rows[:, :3] = points
-    bgra = np.zeros((count, 4), np.uint8)
-    bgra[:, 2::-1] = colours
-    words[:, 3] = bgra.view(np.uint32)[:, 0]
-    words[:, 4] = labels
+    start = 0
+    for label, (part, rgb) in enumerate(zip(points, colours), start=1):
+        end = start + len(part)
+        rows[start:end, :3] = part
+        if len(part):
+            bgra = cv2.cvtColor(np.ascontiguousarray(rgb, np.uint8)[None], cv2.COLOR_RGB2BGRA)
+            words[start:end, 3] = bgra.view(np.uint32).ravel() & 0xFFFFFF
+        words[start:end, 4] = label
+        start = end
     return PointCloud2(
         header=header,
         height=1,

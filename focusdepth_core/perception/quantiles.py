@@ -13,9 +13,8 @@ def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     NumPy sorts with SIMD instructions, but does not partition with them.
     """
     ordered = np.sort(values, axis=-1)
-    last = values.shape[-1] - 1
-    places = np.array(levels) * last
+    places = np.array(levels) * (values.shape[-1] - 1)
     low = places.astype(np.intp)
     part = (places - low).astype(values.dtype)
-    found = ordered[..., low] * (1 - part) + ordered[..., np.minimum(low + 1, last)] * part
+    found = ordered[..., low] * (1 - part) + ordered[..., low + (part > 0)] * part
     return np.where(np.isnan(ordered[..., -1:]), np.nan, found)

@@ -10,12 +10,13 @@ from typing import Optional
 import cv2
 import numpy as np
 
+from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.target import Box, Target
 from focusdepth_core.perception.window import bounds, grown
 
 MIN_POINTS = 20
-MAX_POINTS = 4096  # enough for two parameters; more would only cost time
+MAX_POINTS = 2048  # enough for two parameters; more would only cost time
 EDGE_KERNEL = np.ones((7, 7), np.uint8)  # 3 px on both sides of a mask's edge, where sensor and network mix surfaces
 # Deviation over mean of the points' y below which a free shift does more harm than the one known: it is that of depths
 # spread evenly from 1 to 1.3.
@@ -36,6 +37,7 @@ INLIER = 2.5  # robust deviations
 MAD_TO_SIGMA = 1.4826
 MIN_SIGMA = 1e-3  # of the mean of y: no sensor is better
 ITERATIONS = 10
+MEDIAN = (0.5,)
 CONVERGED = 1e-3  # relative change of the robust deviation, which the next iteration would change by less
 
 Line = tuple[float, float]  # scale, shift
@@ -186,7 +188,8 @@ def _difference(scale: Scale, line: Line, levels: np.ndarray) -> float:
 
 def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:
     """Median relative depth error; where the line gives no depth it is infinite."""
-    return float(np.median(np.nan_to_num(np.abs(scale.to_metres(x) / z - 1), nan=np.inf)))
+    error = np.nan_to_num(np.abs(scale.to_metres(x) / z - 1), nan=np.inf)
+    return float(quantiles(error, MEDIAN)[0])
 
 
 def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
@@ -205,7 +208,7 @@ def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[
 def _residuals(x: np.ndarray, y: np.ndarray, line: Line) -> tuple[np.ndarray, float]:
     """Absolute residuals, and their robust deviation (kept above 0 for an exact fit)."""
     error = np.abs(line[0] * x + line[1] - y)
-    return error, MAD_TO_SIGMA * float(np.median(error)) + MIN_SIGMA * float(np.mean(y))
+    return error, MAD_TO_SIGMA * float(quantiles(error, MEDIAN)[0]) + MIN_SIGMA * float(np.mean(y))
 
 
 def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray, shift: Optional[float]) -> Line:

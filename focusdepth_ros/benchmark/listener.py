@@ -16,7 +16,7 @@ from focusdepth_ros import qos
 from focusdepth_ros.focus_client import FOCUS, FocusClient
 from focusdepth_ros.outputs import OUTPUTS
 
-UNHEARD = "debug_image"  # for people to look at
+UNHEARD = ("relative_depth/image", "debug_image")  # for robots without a scale, and for people to look at
 ANSWER = "targets_3d"  # comes for each image
 QUEUE = 10
 STAMP = struct.Struct("<iI")  # of a header, after the 4 bytes that say how a message is encoded
@@ -26,10 +26,11 @@ class Listener(FocusClient):
     """``sent``: stamps in ns of the camera's images; ``heard``: by topic and stamp when its message came, in ns of the
     system's clock; ``statuses``: key-values of the focus node. All since ``restart``."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(self, check: Callable[[], None], everything: bool = False) -> None:
+        """``everything``: hears what is ``UNHEARD``, too."""
         super().__init__("benchmark", check)
-        topics = {topic.removeprefix("~/"): (kind, profile) for topic, kind, profile, _ in OUTPUTS}
-        del topics[UNHEARD]
+        outputs = {topic.removeprefix("~/"): (kind, profile) for topic, kind, profile, _ in OUTPUTS}
+        topics = {topic: made for topic, made in outputs.items() if everything or topic not in UNHEARD}
         self.sent: list[int] = []
         self.heard: dict[str, dict[int, int]] = {topic: {} for topic in topics}
         self.statuses: list[dict[str, str]] = []

@@ -57,3 +57,7 @@ def test_quantiles_with_nan_are_nan(place: int) -> None:
     values = np.ones(3, np.float32)
     values[place] = np.nan
     assert np.isnan(quantiles(values, (0.0, 0.5))).all()
+
+
+def test_what_is_infinite_leaves_the_others_alone() -> None:
+    np.testing.assert_array_equal(quantiles(np.array([1, np.inf, 2], np.float32), (0.5, 1.0)), [2, np.inf])
