@@ -41,11 +41,12 @@ Row = dict[str, Any]
 
 
 class Judge:
-    """Of the runs in ``study`` on ``manifest``; ``limit``: about that many pairs, 0 = all."""
+    """Of the runs in ``study`` on ``manifest``; ``limit``: about that many pairs, 0 = all; ``real``: images of cameras
+    beside them."""
 
-    def __init__(self, study: Path, manifest: Manifest, limit: int) -> None:
+    def __init__(self, study: Path, manifest: Manifest, limit: int, real: Manifest | None = None) -> None:
         """Raises ``ValueError`` if the study has no exported model yet."""
-        self._study, self._manifest, self._limit = study, manifest, limit
+        self._study, self._manifest, self._limit, self._real = study, manifest, limit, real
         self.model = study / MAIN / "model"
         if not (self.model / "config.json").is_file():
             raise ValueError(
@@ -110,7 +111,7 @@ class Judge:
         return found
 
     def _others(self) -> Iterator[tuple[str, Row]]:
-        """Depth nets that were trained without the fusion, against the baseline."""
+        """Depth nets that were trained without the fusion, against the baseline; and real images."""
         for name, folder, prompt in (
             ("box_channel", "box_channel/baseline", "box"),
             ("pretrained", "pretraining/baseline", "none"),
@@ -118,6 +119,9 @@ class Judge:
             if self._has(folder):
                 pairs = self._pairs(self._open(folder), prompt)
                 yield name, row(against(self._box, PLAIN, pairs, FOCUS), B, A)
+        if self._real is not None:
+            pairs = evaluate(Pipeline.open(self.model), [self._real])
+            yield "real", {"baseline": row(pairs, PLAIN), "focus_box": row(pairs, FOCUS, PLAIN)}
 
     def _seeds(self) -> list[str]:
         found = sorted(p.parent.parent.name for p in self._study.glob("seed*/model/config.json"))
@@ -201,12 +205,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", type=Path, help="manifest.parquet or its folder")
     parser.add_argument("--split", default="test", help="rows of this split (test)")
     parser.add_argument("--limit", type=int, default=0, help="about that many pairs, spread evenly; 0 = all")
+    parser.add_argument("--real", type=Path, metavar="MANIFEST", help="judge the model on this one, too, as it is")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     manifest = Manifest.open(args.manifest, args.split)
-    result = Judge(args.study, manifest, args.limit).result()
+    real = Manifest.open(args.real) if args.real else None
+    result = Judge(args.study, manifest, args.limit, real).result()
     result |= {"split": args.split, "limit": args.limit or None} | provenance()
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)

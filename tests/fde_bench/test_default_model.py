@@ -54,7 +54,8 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(study):
     out = study / "out" / "default_model.json"
-    assert main(["default_model", str(study / "runs"), str(study / "one.parquet"), "--out", str(out)]) == 0
+    manifests = [str(study / "one.parquet"), "--real", str(study / "pseudo.parquet")]
+    assert main(["default_model", str(study / "runs"), *manifests, "--out", str(out)]) == 0
     return json.loads(out.read_text())
 
 
@@ -64,6 +65,7 @@ def test_the_result_has_every_part(result):
     assert set(result["ablations"]) == {"shuffled", "shuffled at test time"}
     assert set(result["robustness"]) == {"box at IoU 0.7", "wrong target", "empty prompt", "unprompted"}
     assert {"box_channel", "pretrained", "each_seed", "commit", "machine"} <= result.keys()
+    assert result["real"]["baseline"]["pairs"] == result["real"]["focus_box"]["pairs"] == 2
     assert result["speed"]["frames_per_s"] > 0 and 50 < result["speed"]["peak_memory_mb"] < 5000
     assert result["presence"]["threshold"] == 0.5 and result["presence"]["texts"] == {"present": 6, "absent": 0}
 
