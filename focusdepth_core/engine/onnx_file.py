@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 import onnx
@@ -72,7 +72,9 @@ def write(artefact: Artefact, path: Path, opset: int) -> None:
         raise ExportError(f"{path.name} cannot be written at opset {opset}: {str(error).splitlines()[0]}") from error
     proto = onnx.load(path)
     check_nodes(proto.graph, path.name)
-    _store_fp16(proto.graph)
+    _drop_open_masks(proto.graph)
+    if opset == OPSETS[0]:
+        _store_fp16(proto.graph)  # to TensorRT 8 a cast weight is a computed one, which not every layer takes
     for node in proto.graph.node:
         node.ClearField("metadata_props")  # where in which source it comes from: most of a small file
     onnx.save(proto, path)
@@ -210,6 +212,36 @@ def _attention_in_steps() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _drop_open_masks(graph: onnx.GraphProto) -> None:
+    """Attention's scores plus a mask that hides nothing, as encoders of images have it, are the scores."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    softened = {node.input[0] for node in graph.node if node.op_type == "Softmax"}
+    masks = {name for name, values in constants.items() if values.ndim == 4 and not values.any()}
+    same: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = same.get(name, name)
+        if node.op_type == "Where" and _hides_nothing(*(constants.get(name) for name in node.input)):
+            masks.add(node.output[0])
+        if node.op_type == "Add" and node.output[0] in softened and masks & set(node.input):
+            (same[node.output[0]],) = set(node.input) - masks
+        else:
+            kept.append(node)
+    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    for field, left in (
+        (graph.node, [node for node in kept if used & set(node.output)]),
+        (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used]),
+    ):
+        del field[:]
+        field.extend(left)
+
+
+def _hides_nothing(condition: Optional[np.ndarray], shown: Optional[np.ndarray], hidden: Optional[np.ndarray]) -> bool:
+    """Of the inputs of Where, those that are constant."""
+    return condition is not None and shown is not None and bool(condition.all()) and not shown.any()
 
 
 def _store_fp16(graph: onnx.GraphProto) -> None:

@@ -70,6 +70,11 @@ def inputs(targets: int) -> dict[str, np.ndarray]:
     }
 
 
+def weights(proto: onnx.ModelProto) -> dict[str, int]:
+    """Types of the large constants."""
+    return {tensor.name: tensor.data_type for tensor in proto.graph.initializer if np.prod(tensor.dims) >= 1000}
+
+
 @pytest.mark.parametrize("targets", [1, 3, 8])
 def test_onnx_equals_torch_for_any_number_of_targets(exported, targets):
     model = ModelFolder.read(exported)
@@ -89,7 +94,10 @@ def test_opset_18_equals_torch_for_any_number_of_targets(run, tmp_path):
     net, given = Whole(FocusDepth.from_pretrained(run / "focus")), example(FocusDepth.from_pretrained(run / "focus"), 3)
     artefact = Artefact(net, given, ("depth", "mask_logits"), frozenset({"boxes", "mask_logits"}))
     write(artefact, tmp_path / "focus.onnx", 18)
-    assert [(o.domain, o.version) for o in onnx.load(tmp_path / "focus.onnx").opset_import] == [("", 18)]
+    proto = onnx.load(tmp_path / "focus.onnx")
+    assert [(o.domain, o.version) for o in proto.opset_import] == [("", 18)]
+    half = [kind == onnx.TensorProto.FLOAT16 for kind in weights(proto).values()]
+    assert sum(half) > len(half) / 2, "the file is small"
     engine = open_engine(tmp_path / "focus.onnx", threads=1)
     for targets in (1, 3, 8):
         tensors = {name: torch.from_numpy(value) for name, value in inputs(targets).items()}
@@ -118,8 +126,7 @@ def test_the_files_are_small_portable_and_described(exported):
         proto = onnx.load(exported / f"{name}.onnx")
         assert [(o.domain, o.version) for o in proto.opset_import] == [("", config["export"]["opset"])]
         assert str(Path(__file__).parents[2]).encode() not in proto.SerializeToString(), "a path of this machine"
-        weights = [t for t in proto.graph.initializer if np.prod(t.dims) >= 1000]
-        assert sum(t.data_type == onnx.TensorProto.FLOAT16 for t in weights) > len(weights) / 2
+        assert not any(node.op_type == "Cast" and node.input[0] in weights(proto) for node in proto.graph.node)
     assert FocusDepth.from_pretrained(exported).config == CONFIG
 
 
@@ -139,6 +146,31 @@ def test_without_mujoco_engines_will_be_unverified(run, tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="will be unverified: scenes cannot be rendered, .*no_such_simulator"):
         export(run / "focus", tmp_path / "model", opset=16)
     assert ModelFolder.read(tmp_path / "model").samples is None
+
+
+class Attention(nn.Module):
+    def __init__(self, hides):
+        super().__init__()
+        self.mask = torch.zeros(1, 1, 6, 6)
+        self.mask[..., 4:] = -1e4 if hides else 0
+
+    def forward(self, x):
+        return (x @ x.transpose(2, 3) + self.mask).softmax(3)
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_a_mask_that_hides_nothing_costs_nothing(tmp_path, hides):
+    net, x = Attention(hides), torch.randn(1, 2, 6, 3)
+    write(Artefact(net, {"x": x}, ("y",)), tmp_path / "net.onnx", 16)
+    assert ("Add" in {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}) == hides
+    np.testing.assert_allclose(open_engine(tmp_path / "net.onnx").run({"x": x.numpy()})["y"], net(x), atol=1e-6)
+
+
+def test_the_image_encoder_has_no_mask(exported):
+    graph = onnx.load(exported / "plain.onnx").graph
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
+    softened = [made_by[node.input[0]] for node in graph.node if node.op_type == "Softmax"]
+    assert len(softened) == 4 and "Add" not in softened
 
 
 class Refused(nn.Module):
@@ -245,7 +277,7 @@ def test_a_model_of_texts_and_masks_has_its_inputs_and_presence(tmp_path):
     assert json.loads((tmp_path / "model" / "config.json").read_text())["export"][
         "max_difference_from_torch"
     ].keys() == {*("depth", "mask_logits", "presence", "plain_depth")}
-    given = {name: value.numpy() for name, value in example(model, 2).items()}
+    given = {name: value.detach().numpy() for name, value in example(model, 2).items()}
     focus = open_model(folder, "onnxruntime").focus
     with_prior, without = focus.run(given), focus.run({**given, "prior": 0 * given["prior"]})
     assert with_prior["presence"].shape == (2,) and 0 < with_prior["presence"].min() < with_prior["presence"].max() < 1
