@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="needs focusdepth_core[sim]")
+pytest.importorskip("focusdepth_core.sim.render", reason="needs focusdepth_core[sim]")
 
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.render import Renderer
