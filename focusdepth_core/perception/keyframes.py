@@ -55,17 +55,19 @@ class Keyframes:
     ) -> None:
         self._finder, self._max_age, self._min_change, self._waits = finder, max_age, min_change, waits
         self._report = report
+        self._search: Optional[_Search] = None  # in the works
+        self._told = ""
         self._forget()
 
     def _forget(self) -> None:
-        self._search: Optional[_Search] = None  # in the works
+        if self._search is not None:
+            self._search.is_void = True
         self._last: Optional[_Search] = None  # begun last
         self._tracks: dict[Asked, Track] = {}
         self._found_at = -math.inf  # stamp of their keyframe
         self._in_use: dict[str, Track] = {}  # in this frame, by id
         self._view, self._stamp = np.empty((0, 0), np.uint8), -math.inf
         self._troubles: list[str] = []  # with this frame
-        self._told = ""
 
     def check(self, target: Target) -> None:
         """Raises ``ValueError`` for a target that the finder cannot look for."""
@@ -111,9 +113,11 @@ class Keyframes:
             del self._tracks[asked]
         self._view, self._stamp = view, frame.stamp
         search, self._troubles = self._search, []
-        if search is not None and frame.stamp - search.stamp > self._max_age:
+        if search is None or search.is_void:
+            return
+        if frame.stamp - search.stamp > self._max_age:
             self._troubles.append(f"the finder needs longer than keyframe.max_age = {self._max_age:g} s; raise it")
-        elif search is not None:
+        else:
             search.views.append(view)
 
     def _is_due(self, wanted: Sequence[Target]) -> bool:
@@ -129,6 +133,8 @@ class Keyframes:
         if search is None or not search.done.is_set():
             return
         self._search = None
+        if search.is_void:
+            return
         if search.error is not None:
             raise search.error
         search.catch_up()
@@ -159,13 +165,14 @@ class _Search:
     """Of one keyframe, in its own thread until it is ``done``.
 
     ``views``: small images of the keyframe and of the frames since, which ``Keyframes`` appends for as long as what is
-    found would not be too old.
+    found would not be too old; ``is_void``: what is found is of no use, but the finder is busy until then.
     """
 
     def __init__(self, finder: Finds, frame: Frame, targets: Sequence[Target], view: np.ndarray) -> None:
         self._finder, self._frame, self._targets = finder, frame, targets
         self.asked = frozenset(_asked(target) for target in targets)
         self.stamp, self.thumbnail, self.views = frame.stamp, _thumbnail(view), [view]
+        self.is_void = False
         self.tracks: dict[Asked, Track] = {}
         self.error: Optional[Exception] = None
         self.done = threading.Event()

@@ -199,6 +199,33 @@ def test_stamps_that_go_back_start_anew(film: Film, oracle: Oracle) -> None:
     assert [n for n, _ in oracle.calls] == [5, 2]
 
 
+def test_a_finder_is_asked_one_thing_at_a_time_whatever_the_stamps_do(film: Film, oracle: Oracle) -> None:
+    oracle.go.clear()
+    keyframes = Keyframes(oracle, max_age=100, min_change=NEVER)
+    for n in (5, 3, 4, 2, 9, 8):
+        assert keyframes.carry(film.frame(n), [MUG]) == [None]
+    search = keyframes._search
+    assert search is not None and len(oracle.calls) <= 1
+    oracle.go.set()
+    assert search.done.wait(5)
+    oracle.go.clear()
+    assert keyframes.carry(film.frame(9), [MUG]) == [None], "what was found before the stamps went back is of no use"
+    again = keyframes._search
+    oracle.go.set()
+    assert again is not None and again is not search and again.done.wait(5)
+    (carried,) = keyframes.carry(film.frame(10), [MUG])
+    assert off_px(carried, film.place(10)) <= 2
+
+
+def test_what_was_wrong_is_taken_back_after_a_new_start(film: Film, oracle: Oracle) -> None:
+    told: list[str] = []
+    film.hidden = {4}
+    keyframes = Keyframes(oracle, max_age=100, min_change=NEVER, waits=True, report=told.append)
+    for n in (3, 4, 2):
+        keyframes.carry(film.frame(n), [MUG])
+    assert told == ["target 'mug' cannot be followed well: its box is a guess", ""]
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_what_the_finder_raises_is_raised_once(film: Film, oracle: Oracle, waits: bool) -> None:
     class Broken(Oracle):
