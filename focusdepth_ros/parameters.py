@@ -34,7 +34,7 @@ class Parameters:
         2.0,
         "Age in s up to which what the finder found is carried; it looks again after half of that.",
         name="keyframe.max_age",
-        limits=(0.01, 3600.0),
+        limits=(0.1, 60.0),
         settable="unconfigured",
     )
     keyframe_min_change: float = parameter(

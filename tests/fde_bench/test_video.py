@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("focusdepth_core.sim.render", reason="needs focusdepth_core[sim]")
+
 from focusdepth_core.engine.model_folder import InputSpec, ModelFolder
 from focusdepth_core.fde_bench import video as command
 from focusdepth_core.fde_bench import video_cadence, video_flicker, video_scale
