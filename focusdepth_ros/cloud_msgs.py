@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 from collections.abc import Sequence
 
 import cv2
@@ -31,8 +30,7 @@ def to_cloud(points: Sequence[np.ndarray], colours: Sequence[np.ndarray], header
     uint8 RGB each.
     """
     count = sum(len(part) for part in points)
-    data = array.array("B", bytes(count * POINT_STEP))
-    rows = np.frombuffer(data, np.float32).reshape(count, len(FIELDS))  # filled in place: 4 times faster than a copy
+    rows = np.empty((count, len(FIELDS)), np.float32)
     words = rows.view(np.uint32)
     start = 0
     for label, (part, rgb) in enumerate(zip(points, colours), start=1):
@@ -43,7 +41,7 @@ def to_cloud(points: Sequence[np.ndarray], colours: Sequence[np.ndarray], header
             words[start:end, 3] = bgra.view(np.uint32).ravel() & 0xFFFFFF
         words[start:end, 4] = label
         start = end
-    return PointCloud2(
+    msg = PointCloud2(
         header=header,
         height=1,
         width=count,
@@ -51,6 +49,7 @@ def to_cloud(points: Sequence[np.ndarray], colours: Sequence[np.ndarray], header
         is_bigendian=False,
         point_step=POINT_STEP,
         row_step=count * POINT_STEP,
-        data=data,
         is_dense=True,
     )
+    msg.data.frombytes(rows.reshape(-1).view(np.uint8).data)  # setting data makes copies
+    return msg

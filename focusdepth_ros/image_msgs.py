@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,13 +136,10 @@ def to_metres(msg: Image) -> np.ndarray:
 
 def to_image(values: np.ndarray, encoding: str, header: Header) -> Image:
     """An Image message with a copy of ``values``, H,W or H,W,C of the encoding's type and channels."""
-    values = np.ascontiguousarray(values)
     height, width = values.shape[:2]
-    msg = Image(header=header, height=height, width=width, encoding=encoding)
-    msg.step = width * LAYOUTS[encoding].pixel_bytes
-    data = array.array("B")  # any other type is checked element by element: 100 ms for 640 x 480
-    data.frombytes(values.data.cast("B"))
-    msg.data = data
+    step = width * LAYOUTS[encoding].pixel_bytes
+    msg = Image(header=header, height=height, width=width, encoding=encoding, step=step)
+    msg.data.frombytes(np.ascontiguousarray(values).data.cast("B"))  # setting data makes copies, some by the element
     return msg
 
 

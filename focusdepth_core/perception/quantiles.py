@@ -16,5 +16,7 @@ def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     places = np.array(levels) * (values.shape[-1] - 1)
     low = places.astype(np.intp)
     part = (places - low).astype(values.dtype)
-    found = ordered[..., low] * (1 - part) + ordered[..., low + (part > 0)] * part
+    lower, upper = ordered[..., low], ordered[..., low + (part > 0)]
+    with np.errstate(invalid="ignore"):  # of two that are infinite
+        found = np.where(lower == upper, lower, lower + (upper - lower) * part)
     return np.where(np.isnan(ordered[..., -1:]), np.nan, found)
