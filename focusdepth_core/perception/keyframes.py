@@ -109,8 +109,8 @@ class Keyframes:
         view = small_grey(frame.image)
         if frame.stamp <= self._stamp or view.shape != self._view.shape:
             self._forget()
-        for asked in [a for a, track in self._tracks.items() if not track.follow(self._view, view)]:
-            del self._tracks[asked]
+        for track in self._tracks.values():
+            track.follow(self._view, view)
         self._view, self._stamp = view, frame.stamp
         search, self._troubles = self._search, []
         if search is None or search.is_void:
@@ -143,6 +143,9 @@ class Keyframes:
     def _carried(self, target: Target, frame: Frame) -> Optional[Target]:
         track, age = self._tracks.get(_asked(target)), self._stamp - self._found_at
         if track is None:
+            return None
+        if track.is_lost:
+            self._troubles.append(f"target '{target.id}' is lost: the image does not show where it went")
             return None
         if age > self._max_age:
             self._troubles.append(f"target '{target.id}' is lost: the finder saw it more than {self._max_age:g} s ago")
@@ -186,9 +189,8 @@ class _Search:
     def catch_up(self) -> None:
         """Follow what was found through the views."""
         while len(self.views) > 1:
-            before = self.views[0]
-            for asked in [a for a, track in self.tracks.items() if not track.follow(before, self.views[1])]:
-                del self.tracks[asked]
+            for track in self.tracks.values():
+                track.follow(self.views[0], self.views[1])
             self.views.pop(0)
 
     def _run(self) -> None:

@@ -15,12 +15,13 @@ class Track:
     """``found``: the mask where it was found, rows,columns uint8 of 0 and 1; it is moved anew from there for every
     frame, so that its outline does not wear off.
 
-    ``is_sure``: its own pixels could be followed so far; whoever knows better may set it.
+    ``is_sure``: its own pixels could be followed so far; whoever knows better may set it. ``is_lost``: nothing in some
+    image has said where it went, and it follows no more.
     """
 
     def __init__(self, found: np.ndarray) -> None:
         self._found, self._path = found, np.eye(3)
-        self.is_sure = True
+        self.is_sure, self.is_lost = True, False
 
     @classmethod
     def of(cls, mask: np.ndarray, shape: tuple[int, ...]) -> Track:
@@ -33,16 +34,18 @@ class Track:
         """In the newest image, as ``found``."""
         return cv2.warpAffine(self._found, self._path[:2], self._found.shape[::-1], flags=cv2.INTER_LINEAR)
 
-    def follow(self, before: np.ndarray, now: np.ndarray) -> bool:
-        """From one grey image to the next, both at the mask's size. False if nothing says where it is now."""
+    def follow(self, before: np.ndarray, now: np.ndarray) -> None:
+        """From one grey image to the next, both at the mask's size."""
+        if self.is_lost:
+            return
         mask = self.mask
         step = motion(before, now, mask)
         if step is None:
             self.is_sure, step = False, motion(before, now, np.ones_like(mask))
         if step is None:
-            return False
-        self._path = np.vstack([step, [0, 0, 1]]) @ self._path
-        return True
+            self.is_lost = True
+        else:
+            self._path = np.vstack([step, [0, 0, 1]]) @ self._path
 
     def box(self, width: int, height: int) -> Optional[Box]:
         """Around the mask, in px of an image of that size; None if it has left the view."""

@@ -184,11 +184,14 @@ def test_a_hidden_target_goes_where_the_image_goes_and_is_no_mask_any_more(film:
     assert told == ["target 'mug' cannot be followed well: its box is a guess"]
 
 
-def test_after_a_cut_nothing_is_carried(film: Film, oracle: Oracle) -> None:
-    keyframes = Keyframes(oracle, max_age=100, min_change=NEVER, waits=True)
+def test_after_a_cut_nothing_is_carried_until_the_next_keyframe(film: Film, oracle: Oracle) -> None:
+    told: list[str] = []
+    keyframes = Keyframes(oracle, max_age=0.6, min_change=NEVER, waits=True, report=told.append)
     keyframes.carry(film.frame(0), [MUG])
-    other = Frame(smooth_noise(9, HEIGHT, WIDTH), PERIOD_S)
-    assert keyframes.carry(other, [MUG]) == [None]
+    other = smooth_noise(9, HEIGHT, WIDTH)
+    assert [keyframes.carry(Frame(other, n * PERIOD_S), [MUG]) for n in (1, 2)] == [[None]] * 2
+    assert told == ["target 'mug' is lost: the image does not show where it went"]
+    assert keyframes.carry(film.frame(3), [MUG]) != [None] and told[-1] == ""
 
 
 def test_stamps_that_go_back_start_anew(film: Film, oracle: Oracle) -> None:
