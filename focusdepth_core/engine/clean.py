@@ -22,6 +22,7 @@ from focusdepth_core.engine.inspect import engines
 from focusdepth_core.engine.tensorrt_build import Runtime, runtime
 
 DAY_S = 86400
+LEFT_S = 3600  # no engine takes that long to write
 
 
 def stale(manifest: Optional[Manifest], here: Optional[Runtime]) -> Optional[str]:
@@ -59,6 +60,11 @@ def clean(everything: bool, older_than_days: Optional[float]) -> list[tuple[Path
             removed.append((path, why, path.stat().st_size))
             for suffix in (".json", ".lock", ".engine"):
                 path.with_suffix(suffix).unlink(missing_ok=True)
+    for path in cache_folder().glob(".*.part"):
+        status = path.stat()
+        if time.time() - status.st_mtime > LEFT_S:
+            removed.append((path, "a process was killed while it wrote it", status.st_size))
+            path.unlink()
     return removed
 
 

@@ -140,6 +140,17 @@ def test_clean_by_age_or_all(call, fake: Fake, model: Path) -> None:
     assert call("clean", "--all").count("all were asked for") == 2 and engines() == []
 
 
+def test_clean_removes_what_a_killed_process_left(call, fake: Fake) -> None:
+    cache_folder().mkdir(parents=True)
+    old, new = (cache_folder() / f".focus.engine.{process}.part" for process in (1, 2))
+    for path in (old, new):
+        path.write_bytes(bytes(2_000_000))
+    os.utime(old, (old.stat().st_mtime - 2 * 3600,) * 2)
+    said = call("clean")
+    assert "a process was killed while it wrote it" in said and "2.0 MB freed" in said
+    assert list(cache_folder().iterdir()) == [new]
+
+
 def test_bench_times_every_backend_beside_the_plain_network(call, fake: Fake, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "engine_fake.json"
     backends = ("--backends", "tensorrt", "onnxruntime", "torch")
