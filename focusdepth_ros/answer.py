@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 from focusdepth_core.perception.cloud import Cloud, target_cloud
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
+from focusdepth_core.perception.window import Part, grown
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
 from focusdepth_ros.transforms import Placement
@@ -61,15 +62,17 @@ class Answer:
             return "no usable depth_hint with the image's stamp"
         return f"the last usable depth_hint is older than scale.max_age = {self.parameters.max_scale_age:g} s"
 
+    @property
+    def is_metric(self) -> bool:
+        return not self.why_not_metric
+
     @cached_property
     def depth_m(self) -> Optional[np.ndarray]:
-        """H,W float32 metres along z with NaN where invalid, or None if ``why_not_metric``."""
-        if self.why_not_metric:
+        """H,W float32 metres along z with NaN where invalid, or None if not ``is_metric``. What is told of the targets
+        does without, as nobody may hear the whole."""
+        if not self.is_metric:
             return None
-        raw = self.result.relative_depth
-        if self.scale is None:
-            return raw
-        metres = self.scale.to_metres(raw)
+        metres = self._metres(self.result.relative_depth)
         return self.result.corrected(metres) if self._is_fitted else metres
 
     def factor(self, target: TargetResult) -> float:
@@ -82,12 +85,17 @@ class Answer:
 
     @cached_property
     def clouds(self) -> Optional[tuple[Cloud, ...]]:
-        """One per target in the optical frame, or None if ``why_not_metric``."""
-        if self.depth_m is None:
-            return None
-        how = self.parameters.drop_edge_px, self.parameters.voxel_size
-        frame, depth_m = self.result.frame, self.depth_m
-        return tuple(target_cloud(frame, depth_m, target.mask, *how) for target in self.result.targets)
+        """One per target in the optical frame, or None if not ``is_metric``."""
+        return tuple(self._cloud(target) for target in self.result.targets) if self.is_metric else None
+
+    def _cloud(self, target: TargetResult) -> Cloud:
+        result, edge_px = self.result, self.parameters.drop_edge_px
+        window = grown(target.window, edge_px, target.mask.shape)
+        metres = self._metres(result.relative_depth[window]) * np.float32(self.factor(target))
+        return target_cloud(result.frame, Part(window, metres), target.mask, edge_px, self.parameters.voxel_size)
+
+    def _metres(self, raw: np.ndarray) -> np.ndarray:
+        return raw if self.scale is None else self.scale.to_metres(raw)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

@@ -31,7 +31,7 @@ def depth(answer: Answer) -> Optional[Image]:
 
 def camera_info(answer: Answer) -> Optional[CameraInfo]:
     """The image's own camera_info beside ``depth``, which has the image's size."""
-    if answer.depth_m is None:
+    if not answer.is_metric:
         return None
     info = copy.copy(answer.info)
     info.header = answer.header
@@ -58,7 +58,7 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
     return FocusTarget3DArray(
         header=answer.placed_header,
         space=result.space.value,
-        has_scale=answer.depth_m is not None,
+        has_scale=answer.is_metric,
         scale=scale.scale if scale else math.nan,
         shift=scale.shift if scale else math.nan,
         scale_source=scale.source if scale else "",
@@ -106,6 +106,6 @@ def _target_3d(
 def _depth_quantiles(answer: Answer, target: TargetResult) -> np.ndarray:
     """Metres, 3; the transform of the raw quantiles, as raw to metres is monotonic. NaN without a scale."""
     raw = np.array(target.raw_quantiles, np.float32)
-    if answer.depth_m is None:
+    if not answer.is_metric:
         return np.full(3, np.nan, np.float32)
     return np.sort(raw if answer.scale is None else answer.scale.to_metres(raw) * answer.factor(target))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.window import bounds, grown
+from focusdepth_core.perception.window import Part
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,18 @@ class Cloud:
 
 
 def target_cloud(
-    frame: Frame, depth_m: np.ndarray, mask: np.ndarray, drop_edge_px: int = 0, voxel_size: float = 0.0
+    frame: Frame, depth_m: Part, mask: np.ndarray, drop_edge_px: int = 0, voxel_size: float = 0.0
 ) -> Cloud:
-    """The pixels of ``mask`` (H,W bool) with a finite ``depth_m`` (H,W, metres along z), in row-major order.
+    """The pixels of ``mask`` (H,W bool) with a finite depth, in row-major order.
 
-    ``drop_edge_px``: pixels to leave out along the mask's edge; the image's own border is no edge. ``voxel_size``: side
-    in metres of the cubes in each of which the points become one, at their mean; 0 leaves them as they are. Raises
-    ``ValueError`` if the frame has no intrinsics.
+    ``depth_m``: float32 metres along z where the mask is and ``drop_edge_px`` around it. ``drop_edge_px``: pixels to
+    leave out along the mask's edge; the image's own border is no edge. ``voxel_size``: side in metres of the cubes in
+    each of which the points become one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame
+    has no intrinsics.
     """
     if frame.intrinsics is None:
         raise ValueError("a point cloud needs the camera's intrinsics, and the frame has none; publish camera_info")
-    window = grown(bounds(mask), drop_edge_px, mask.shape)
-    z = depth_m[window].astype(np.float32, copy=False)
+    window, z = depth_m
     x, y = frame.intrinsics.rays(window)
     kept = np.flatnonzero(without_edge(mask[window], drop_edge_px) & np.isfinite(z))
     points = np.stack([np.take(values, kept) for values in (x * z, y * z, z)])

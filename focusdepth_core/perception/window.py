@@ -24,8 +24,8 @@ class Part(NamedTuple):
 
 def bounds(mask: np.ndarray) -> Window:
     """The smallest window around the true places of ``mask``, H,W bool; without any it is empty."""
-    rows = _span(mask.any(axis=1))
-    return rows, _span(mask[rows].any(axis=0))
+    rows = _span(np.any(mask, axis=1))
+    return rows, _span(np.any(mask[rows], axis=0))
 
 
 def grown(window: Window, margin: int, shape: tuple[int, ...]) -> Window:

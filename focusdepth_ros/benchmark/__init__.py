@@ -6,8 +6,8 @@
 Three processes talk over ROS 2: a camera of 1280 x 720 at 30 Hz with rgb8 images, camera_info, depth_hint (16UC1, a
 fifth of it missing) and targets; the focus node with its real pipeline, whose network sleeps for 10 ms and returns
 depth of 518 x 392 and masks of 148 x 112 as Depth Anything V2 Small would; and a subscriber of what a robot wants:
-metric depth, camera_info, mask, points and targets_3d. With one target, with four, and with one and every output,
-relative depth and debug_image included.
+metric depth, camera_info, mask, points and targets_3d. With one target and with four; and with one, but points and
+targets_3d alone, or every output there is.
 
 overhead   from the start of the image's callback to the last message, less the network; what the node tells as
            overhead_* in its status, where it can be read on any robot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -16,7 +16,8 @@ from focusdepth_ros import qos
 from focusdepth_ros.focus_client import FOCUS, FocusClient
 from focusdepth_ros.outputs import OUTPUTS
 
-UNHEARD = ("relative_depth/image", "debug_image")  # for robots without a scale, and for people to look at
+POINTS = ("target_points", "targets_3d")  # what a grasp needs
+METRIC = ("depth/image_rect", "depth/camera_info", "target_mask", *POINTS)
 ANSWER = "targets_3d"  # comes for each image
 QUEUE = 10
 STAMP = struct.Struct("<iI")  # of a header, after the 4 bytes that say how a message is encoded
@@ -26,15 +27,15 @@ class Listener(FocusClient):
     """``sent``: stamps in ns of the camera's images; ``heard``: by topic and stamp when its message came, in ns of the
     system's clock; ``statuses``: key-values of the focus node. All since ``restart``."""
 
-    def __init__(self, check: Callable[[], None], everything: bool = False) -> None:
-        """``everything``: hears what is ``UNHEARD``, too."""
+    def __init__(self, check: Callable[[], None], topics: Sequence[str] = METRIC) -> None:
+        """``topics``: those that are heard."""
         super().__init__("benchmark", check)
         outputs = {topic.removeprefix("~/"): (kind, profile) for topic, kind, profile, _ in OUTPUTS}
-        topics = {topic: made for topic, made in outputs.items() if everything or topic not in UNHEARD}
         self.sent: list[int] = []
         self.heard: dict[str, dict[int, int]] = {topic: {} for topic in topics}
         self.statuses: list[dict[str, str]] = []
-        for topic, (kind, profile) in topics.items():
+        for topic in topics:
+            kind, profile = outputs[topic]
             stream = qos.stream(QUEUE, profile.reliability.name.lower())
             # Serialized: what a subscriber in C++ would do with it takes much less than in Python.
             self.node.create_subscription(kind, f"{FOCUS}/{topic}", partial(self._on_output, topic), stream, raw=True)

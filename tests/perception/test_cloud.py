@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from focusdepth_core.perception.cloud import Cloud, target_cloud
+from focusdepth_core.perception.cloud import Cloud
+from focusdepth_core.perception.cloud import target_cloud as cloud_of
 from focusdepth_core.perception.frame import Frame, Intrinsics
+from focusdepth_core.perception.window import Part, bounds, grown
 
 K = Intrinsics(fx=100, fy=50, cx=3, cy=2, width=8, height=6)
 
@@ -13,6 +15,14 @@ K = Intrinsics(fx=100, fy=50, cx=3, cy=2, width=8, height=6)
 def frame() -> Frame:
     image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
     return Frame(image, intrinsics=K)
+
+
+def target_cloud(
+    frame: Frame, depth_m: np.ndarray, mask: np.ndarray, drop_edge_px: int = 0, voxel_size: float = 0.0
+) -> Cloud:
+    """By the depth around the mask alone, as the node asks for it."""
+    window = grown(bounds(mask), drop_edge_px, mask.shape)
+    return cloud_of(frame, Part(window, depth_m[window]), mask, drop_edge_px, voxel_size)
 
 
 def pixels(cloud: Cloud, k: Intrinsics = K) -> np.ndarray:
