@@ -1,5 +1,5 @@
 // What is done to images on the GPU, by NVRTC. Also plain C++: tests/engine/test_kernels.py runs it on the CPU and
-// compares it with perception/letterbox.py and perception/cloud.py.
+// compares it with numpy and OpenCV.
 
 typedef unsigned char byte;
 
