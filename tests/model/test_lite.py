@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 import torch
 from safetensors.torch import load_file
 
+from focusdepth_core.model.hub import read_config
 from focusdepth_core.model.prompt.base import NEGATIVE, PADDING, POSITIVE, Prompt
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
@@ -52,7 +53,8 @@ def _mask(branch, seed=3):
 
 def test_shipped_weights_fit():
     state = {k.removeprefix("prompt."): v for k, v in load_file(SHIPPED).items() if k.startswith("prompt.")}
-    LitePrompt(128, (9, 12), LiteConfig()).load_state_dict(state)
+    config = read_config(SHIPPED.parent)
+    LitePrompt(config.geometry.hidden, config.geometry.grid, config.prompt).load_state_dict(state)
 
 
 @torch.no_grad()
