@@ -14,32 +14,31 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from focusdepth_core.engine.console import COLUMNS, progress, verdict_cells
+from focusdepth_core.engine.console import progress, show_verdicts
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.proven import TensorRtModel
-from focusdepth_core.engine.self_check import FOCUS, PLAIN
+from focusdepth_core.engine.self_check import FOCUS, PLAIN, Figures
 from focusdepth_core.engine.settings import PRECISIONS
 from focusdepth_core.engine.text_cache import TextCache
 
 
-def build(model: ModelFolder) -> list[list[str]]:
-    """A row for each network: its name, the precision that passed, where the engine is, and the figures.
+def build(model: ModelFolder) -> dict[str, tuple[Optional[Figures], str]]:
+    """Of each network, by its name and the precision that passed: the figures, and where the engine is.
 
     Raises ``EngineError`` as ``TensorRtModel``.
     """
-    rows = []
+    found = {}
     with progress() as report:
         tensorrt = TensorRtModel(model, None if model.texts is None else TextCache(model.texts), report)
         for network in (FOCUS, PLAIN):
             built = tensorrt.open(network)
             figures = tensorrt.judged(network, built) if model.samples else None
-            entry = built.parts[-1].entry
-            place = "in memory" if entry is None else str(entry.plan)
-            rows.append([network, built.precision, *verdict_cells(figures, model.engine.thresholds), place])
+            places = ["in memory" if part.entry is None else str(part.entry.plan) for part in built.parts]
+            found[f"{network} {built.precision}"] = figures, "\n".join(places)
             built.close()
-    return rows
+    return found
 
 
 def configure(folder: Path, changes: dict[str, Any]) -> None:
@@ -59,16 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     changes = {"precision": args.precision, "max_targets": args.max_targets}
     changes = {name: value for name, value in changes.items() if value is not None}
     if args.max_targets is not None and args.max_targets < 1:
         raise ValueError(f"--max-targets {args.max_targets}; give a number from 1 on")
     if changes:
         configure(args.model, changes)
-    table = Table("network", "precision", *COLUMNS, "self-check", "engine")
-    for row in build(ModelFolder.read(args.model)):
-        table.add_row(*row)
-    Console().print(table)
+    model = ModelFolder.read(args.model)
+    built = build(model)
+    show_verdicts(model.name, {name: figures for name, (figures, _) in built.items()}, model.engine.thresholds)
+    for _, place in built.values():
+        print(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Optional
 
@@ -16,10 +16,10 @@ LINES_EVERY_S = 20.0  # of the same wording, where there is no terminal
 COLUMNS = {
     "deviation": "deviation",
     "depth": "difference",
-    "on targets": "difference_foreground",
+    "targets": "difference_foreground",
     "AbsRel": "absrel_change",
-    "edge F1": "boundary_f1",
-    "mask IoU": "mask_iou",
+    "edges": "boundary_f1",
+    "masks": "mask_iou",
 }
 
 
@@ -50,11 +50,18 @@ def progress() -> Iterator[Progress]:
             sys.stderr.write("\r\033[K")
 
 
-def verdict_cells(figures: Optional[Figures], limits: Thresholds) -> list[str]:
-    """One for each of COLUMNS, errors in percent, and the verdict."""
-    if figures is None:
-        return ["" for _ in COLUMNS] + ["not judged"]
-    faults = figures.faults(limits)
-    values = {name: getattr(figures, name) for name in COLUMNS.values()}
-    shown = [f"{v:.3f}" if name in AT_LEAST else f"{100 * v:.2g}%" for name, v in values.items()]
-    return [*shown, "; ".join(faults) or "passed"]
+def show_verdicts(title: str, rows: Mapping[str, Optional[Figures]], limits: Thresholds) -> None:
+    """A table with the figures of each of ``rows``; errors in percent."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *COLUMNS, "self-check", title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, figures in rows.items():
+        if figures is None:
+            table.add_row(name, *("" for _ in COLUMNS), "not judged: no samples")
+            continue
+        values = {key: getattr(figures, key) for key in COLUMNS.values()}
+        cells = [f"{v:.3f}" if key in AT_LEAST else f"{100 * v:.2g}%" for key, v in values.items()]
+        table.add_row(name, *cells, "; ".join(figures.faults(limits)) or "passed")
+    Console().print(table)

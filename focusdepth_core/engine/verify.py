@@ -19,7 +19,7 @@ from typing import Optional
 
 from focusdepth_core.engine import samples
 from focusdepth_core.engine.base import EngineError, Texts
-from focusdepth_core.engine.console import COLUMNS, progress, verdict_cells
+from focusdepth_core.engine.console import progress, show_verdicts
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import open_model, open_network
 from focusdepth_core.engine.proven import TensorRtModel
@@ -92,16 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    model, failed = ModelFolder.read(args.model), False
-    table = Table("backend", "network", "precision", *COLUMNS, "self-check")
+    model = ModelFolder.read(args.model)
+    found: dict[str, dict[str, Figures]] = {}
     with progress() as report:
         for backend, network, precision, figures in verify(model, report):
-            cells = verdict_cells(figures, model.engine.thresholds)
-            failed |= cells[-1] != "passed"
-            table.add_row(backend, network, precision, *cells)
-    Console().print(table)
-    if failed:
+            found.setdefault(backend, {})[f"{network} {precision}"] = figures
+    for backend, rows in found.items():
+        show_verdicts(backend, rows, model.engine.thresholds)
+    if any(figures.faults(model.engine.thresholds) for rows in found.values() for figures in rows.values()):
         sys.exit(1)
