@@ -131,7 +131,11 @@ def to_metres(msg: Image) -> np.ndarray:
     if msg.encoding not in ("16UC1", "32FC1"):
         raise ValueError(f"depth_hint has encoding '{msg.encoding}'; use 32FC1 in metres or 16UC1 in millimetres")
     view = _native(pixels(msg))
-    return view if msg.encoding == "32FC1" else np.divide(view, np.float32(MM_PER_M), dtype=np.float32)
+    if msg.encoding == "32FC1":
+        return view
+    metres = view.astype(np.float32)
+    metres /= np.float32(MM_PER_M)
+    return metres
 
 
 def to_image(values: np.ndarray, encoding: str, header: Header) -> Image:
