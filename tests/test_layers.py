@@ -15,7 +15,17 @@ CORE = ROOT / "focusdepth_core"
 ROS = {"rclpy", "focusdepth_ros", "ament_index_python", "launch", "launch_ros", "cv_bridge", "rcl_interfaces"}
 HEAVY = {"torch", "transformers", "mujoco", "onnxruntime", "tensorrt", "pycuda"}
 # These live with the engines, need torch or onnx, and are imported by nobody before they are asked for.
-EXPORTING = ("export", "int8", "parity", "onnx_file", "precision", "prompted", "random_model", "shared_weights")
+EXPORTING = (
+    "export",
+    "int8",
+    "parity",
+    "onnx_file",
+    "onnx_graph",
+    "precision",
+    "prompted",
+    "random_model",
+    "shared_weights",
+)
 WITH_TORCH = {f"focusdepth_core.engine.{n}" for n in (*EXPORTING, "torch_backend")}
 TORCH_BACKEND = "focusdepth_core.engine.torch_backend"
 LEARNING_SIDE = (
