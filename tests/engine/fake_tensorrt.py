@@ -379,6 +379,7 @@ def _running(fake: Fake) -> dict[str, Any]:
         def __init__(self, engine: ICudaEngine) -> None:
             self._engine, self._addresses = engine, dict[str, int]()
             self._shapes = {tensor.name: engine.get_tensor_shape(tensor.name) for tensor in engine._inputs}
+            self._seen: dict[Any, dict[str, tuple[int, ...]]] = {}
 
         def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
             low, _, high = self._engine.get_tensor_profile_shape(name, 0)
@@ -386,11 +387,21 @@ def _running(fake: Fake) -> dict[str, Any]:
             return all(a <= b <= c for a, b, c in zip(low, shape, high))
 
         def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-            """Of the axes that share a name, as ONNX says."""
+            """Of the axes that share a name, as ONNX says; what it leaves open TensorRT works out, and a run shows."""
             known: dict[Any, int] = {}
             for tensor in self._engine._inputs:
                 known.update(zip(tensor.shape, self._shapes[tensor.name]))
-            return tuple(known.get(s, -1) if not isinstance(s, int) else s for s in self._engine._tensors[name].shape)
+            shape = tuple(known.get(s, -1) if not isinstance(s, int) else s for s in self._engine._tensors[name].shape)
+            return shape if -1 not in shape or -1 in known.values() else self._shown()[name]
+
+        def _shown(self) -> dict[str, tuple[int, ...]]:
+            key = tuple(self._shapes.items())
+            if key not in self._seen:
+                inputs = {t.name: np.zeros(self._shapes[t.name], NUMPY[t.type]) for t in self._engine._inputs}
+                outputs = [tensor.name for tensor in self._engine._outputs]
+                values = self._engine._session.run(outputs, inputs)
+                self._seen[key] = {name: value.shape for name, value in zip(outputs, values)}
+            return self._seen[key]
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
             assert memory in fake.cuda.memory

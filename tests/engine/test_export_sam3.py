@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 import numpy as np
 import torch
 
+from focusdepth_core.engine.cache import Manifest
 from focusdepth_core.engine.export import export
 from focusdepth_core.engine.model_folder import ModelFolder, Stages
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
@@ -20,6 +21,7 @@ from focusdepth_core.perception.finder import Finder
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
+from tests.engine import fake_tensorrt
 from tests.model import tiny_sam3
 
 GEOMETRY = DepthAnythingV2Config(height=42, width=56, hidden=16, layers=4, heads=2, neck=(8, 8, 8, 8), fusion=8, head=8)
@@ -96,3 +98,20 @@ def test_as_a_finder_it_sees_what_the_pipeline_sees(exported):
     expected = Pipeline.open(exported, "onnxruntime", threads=1).process(frame(), targets).targets
     masks = Finder.open(exported, "onnxruntime", threads=1).find(frame(), targets)
     assert all(np.array_equal(mask, want.mask) for mask, want in zip(masks, expected))
+
+
+def test_tensorrt_runs_and_judges_the_stages_as_one(exported, tmp_path, monkeypatch):
+    fake = fake_tensorrt.install(monkeypatch)
+    monkeypatch.setenv("FOCUSDEPTH_CACHE", str(tmp_path))
+    said: list[str] = []
+    pipeline = Pipeline.open(exported, "tensorrt", report=said.append)
+    assert fake.builds == [f"{name}.fp16.onnx" for name in ("vision", "prompt", "geometry", "plain")]
+    result = pipeline.process(frame(), list(TARGETS.values()))
+    expected = Pipeline.open(exported, "onnxruntime").process(frame(), list(TARGETS.values()))
+    deviation = np.sqrt(np.mean((result.relative_depth - expected.relative_depth) ** 2))
+    assert deviation < 0.02 * expected.relative_depth.std()
+    verdicts = {path.name.partition("-")[0]: Manifest.read(path).verdict for path in tmp_path.rglob("*.json")}
+    assert len(verdicts["geometry"]["engines"]) == 3 and verdicts["vision"] is None and verdicts["plain"] is not None
+    fake.builds.clear()
+    Pipeline.open(exported, "tensorrt")
+    assert fake.builds == []
