@@ -107,7 +107,7 @@ def test_missing_system_packages_where_they_cannot_be_installed(with_python: Mac
 
 
 @has_wheels
-@pytest.mark.parametrize(("command", "needed_gb"), [("demo", 2), ("test", 4)])
+@pytest.mark.parametrize(("command", "needed_gb"), [("demo", 2), ("test", 5)])
 def test_full_disk(with_compiler: Machine, command: str, needed_gb: int) -> None:
     with_compiler.script("df", "echo Filesystem blocks Used Available\necho /dev/disk 9000000 7500000 1500000 83% /")
     said = with_compiler.refusal(command)
