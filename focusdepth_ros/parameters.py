@@ -17,7 +17,7 @@ class Parameters:
     )
     backend: str = parameter(
         "auto",
-        "What runs the networks; auto is torch only for a model without ONNX files.",
+        "What runs the networks; auto: TensorRT where it and a GPU can be used, else ONNX Runtime, else torch.",
         choices=("auto", *BACKENDS),
         settable="unconfigured",
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from focusdepth_core.engine.open import BACKENDS
 from focusdepth_core.fde_bench import plots
 from focusdepth_core.fde_bench.examples import examples
 from focusdepth_core.fde_bench.image_texts import ImageTexts
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--robustness", action="store_true", help="ask with jittered boxes and the wrong target as well"
     )
-    parser.add_argument("--backend", default="auto", help="what runs the model: auto, onnxruntime, torch (auto)")
+    parser.add_argument("--backend", default="auto", help=f"what runs the model: auto, {', '.join(BACKENDS)} (auto)")
     parser.add_argument("--out", type=Path, help="write the result as JSON, and the pairs beside it")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write pictures; needs matplotlib")
 

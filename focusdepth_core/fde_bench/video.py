@@ -28,7 +28,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.open import open_model
+from focusdepth_core.engine.open import BACKENDS, open_model
 from focusdepth_core.fde_bench import video_cadence, video_flicker, video_plots, video_scale, video_summary
 from focusdepth_core.fde_bench.report import provenance, write_json
 from focusdepth_core.fde_bench.video_answers import FOCUS, PLAIN, answers
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=40, help=f"per video, at least {LEAST_FRAMES} (40)")
     parser.add_argument("--rate", type=float, default=15, help="frames per s (15)")
     parser.add_argument("--split", default="test", help="whose scenes; val to choose settings by (test)")
-    parser.add_argument("--backend", default="auto", help="what runs the model: auto, onnxruntime, torch (auto)")
+    parser.add_argument("--backend", default="auto", help=f"what runs the model: auto, {', '.join(BACKENDS)} (auto)")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it; needs matplotlib")
 

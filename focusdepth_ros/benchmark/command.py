@@ -34,6 +34,7 @@ START_S = 60.0  # longest time until the focus node answers
 WARM_S = 3.0
 END_S = 1.5  # in which the last images are answered, and the status told
 MORE_TARGETS = 4  # whose case has a tenth of the frames, but not fewer than
+WIDTH = 100  # columns, of the table
 LEAST_FRAMES = 900
 STARTS = 3
 OTHERS = {"points alone": POINTS, "every output": [topic.removeprefix("~/") for topic, *_ in OUTPUTS]}
@@ -50,7 +51,7 @@ def main(argv: Optional[list[str]] = None) -> int:
         signal.signal(name, signal.default_int_handler)  # so that the nodes end, too
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        _measure(args, Console(stderr=True))
+        _measure(args, Console(stderr=True, width=max(Console(stderr=True).width, WIDTH)))
     except (FocusFailed, NodeDied, EngineError, OSError, ValueError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
