@@ -41,8 +41,8 @@ class Keyframes:
     ``carry`` is called with every frame, by one thread, and does not wait for the finder unless ``waits``, which makes
     the same video give the same answers. A keyframe is due for a new target or text, when half of ``max_age`` (s) has
     passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to 1). What was found
-    longer than ``max_age`` ago is not used. ``report`` is told, whenever that changes, what is wrong with the carrying;
-    nothing is wrong while it is empty.
+    longer than ``max_age`` ago is not used. ``report`` is told with every frame what is wrong with the carrying, or
+    nothing at all: an empty string.
     """
 
     def __init__(
@@ -56,7 +56,6 @@ class Keyframes:
         self._finder, self._max_age, self._min_change, self._waits = finder, max_age, min_change, waits
         self._report = report
         self._search: Optional[_Search] = None  # in the works
-        self._told = ""
         self._forget()
 
     def _forget(self) -> None:
@@ -84,10 +83,12 @@ class Keyframes:
         if wanted and self._search is None and self._is_due(wanted):
             self._search = self._last = _Search(self._finder, frame, wanted, self._view)
             self._search.start(self._waits)
-            self._take()
+            if self._waits:  # else not in this frame, however fast the finder is
+                self._take()
         self._in_use = {}
         carried = [self._carried(target, frame) if target.box is None else target for target in targets]
-        self._tell("; ".join(self._troubles))
+        if self._report is not None:
+            self._report("; ".join(self._troubles))
         return carried
 
     def priors(self, letterbox: Letterbox, grid: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -157,11 +158,6 @@ class Keyframes:
         if not track.is_sure:
             self._troubles.append(f"target '{target.id}' cannot be followed well: its box is a guess")
         return Target(target.id, box, score=target.score)
-
-    def _tell(self, troubles: str) -> None:
-        if self._report is not None and troubles != self._told:
-            self._report(troubles)
-        self._told = troubles
 
 
 class _Search:

@@ -129,4 +129,4 @@ def test_the_network_s_doubt_takes_the_mask_back_and_leaves_the_box(finder: Find
         seen.append(focus.inputs["prior"].any())
         assert result.targets[0].target.box is not None
     assert seen == [True, False]
-    assert told == ["target 'mug' cannot be followed well: its box is a guess"]
+    assert told == ["", "target 'mug' cannot be followed well: its box is a guess"]
