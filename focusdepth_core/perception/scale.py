@@ -147,7 +147,7 @@ def drawn(use: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
     grid."""
     rng = np.random.default_rng(0)
     count = np.count_nonzero(use)
-    if count > use.size // 8:  # of so many it takes longer to list all than to try
+    if count > max(most, use.size // 8):  # of so many it takes longer to list all than to try
         tried = rng.integers(0, use.size, int(1.1 * most * use.size / count))
         return tried[use.ravel()[tried]][:most]
     where = np.flatnonzero(use)

@@ -56,6 +56,13 @@ def test_too_few_points_give_no_scale() -> None:
     assert ScaleFitter().fit(raw, np.zeros_like(z), Space.AFFINE_DISPARITY) is None
 
 
+@pytest.mark.parametrize("shape", [(3, 6), (10, 12)])
+def test_few_points_of_a_small_image_are_not_counted_twice(shape: tuple[int, int]) -> None:
+    raw, z = (values[: shape[0], : shape[1]] for values in scene())
+    hint = sparse(z, min(z.size, MIN_POINTS - 1))
+    assert ScaleFitter().fit(raw, hint, Space.AFFINE_DISPARITY) is None
+
+
 def test_negative_scale_is_refused() -> None:
     raw, z = scene()
     assert ScaleFitter().fit(-raw, sparse(z), Space.AFFINE_DISPARITY) is None
