@@ -167,6 +167,7 @@ class Pipeline:
         if self._cuts.is_cut(frame.image):
             self._focus_scale.restart()
             self._plain_scale.restart()
+            self._factors.restart()
         fitter = self._focus_scale if results else self._plain_scale
         masks, targets = [result.mask for result in results], [result.target for result in results]
         return fitter.fit(raw, depth_hint, space, masks, frame.stamp, targets)

@@ -39,6 +39,10 @@ class TargetFactors:
         self._known: dict[str, _Factor] = {}  # by target's id
         self._stamp = -math.inf
 
+    def restart(self) -> None:
+        """After a cut: another thing may be in the same box."""
+        self._known.clear()
+
     def correct(
         self,
         results: Sequence[TargetResult],

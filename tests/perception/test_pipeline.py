@@ -185,12 +185,27 @@ def test_without_a_hint_the_scale_of_the_last_frame_holds() -> None:
     assert running.process(Frame(view, 0.5), []).scale is None
 
 
+def tinted(view: np.ndarray) -> np.ndarray:
+    return np.clip(view.astype(np.int16) + [60, 0, -60], 0, 255).astype(np.uint8)
+
+
+def test_after_a_cut_no_factor_of_a_target_is_held() -> None:
+    running, view, target = pipeline(), frame().image, Target("t", BOX)
+    truth = 1 / (0.3 * running.process(frame(), [target]).relative_depth + 1.5)
+    nearer, beside = truth.copy(), truth.copy()
+    nearer[20:50, 20:60] *= 0.8
+    beside[:, :80] = 0
+    hints = [(view, nearer), (view, beside), (tinted(view), beside)]
+    results = [running.process(Frame(image, 1 + n / 10), [target], hint) for n, (image, hint) in enumerate(hints)]
+    assert [result.scale is not None for result in results] == [True] * 3
+    assert [result.targets[0].factor for result in results] == pytest.approx([0.8, 0.8, 1], rel=0.03)
+
+
 def test_after_a_cut_no_scale_is_held_though_the_network_s_values_are_alike() -> None:
     running, view = pipeline(), frame().image
     relative = running.process(frame(), []).relative_depth
     running.process(Frame(view, 1.0), [], (1 / (0.3 * relative + 1.5)).astype(np.float32))
-    tinted = np.stack([view[..., 0], view[..., 0], view[..., 0]], -1).astype(np.int16) + [60, 0, -60]
-    other = running.process(Frame(np.clip(tinted, 0, 255).astype(np.uint8), 1.1), [])
+    other = running.process(Frame(tinted(view), 1.1), [])
     assert np.abs(other.relative_depth - relative).mean() < 0.1 * np.ptp(relative)
     assert other.scale is None
 
