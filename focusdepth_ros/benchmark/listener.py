@@ -46,10 +46,7 @@ class Listener(FocusClient):
         for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
             request = ChangeState.Request()
             request.transition.id = transition
-            client = self.node.create_client(ChangeState, f"{FOCUS}/change_state")
-            future = client.call_async(request)
-            self.spin_until(future.done, deadline, f"the focus node's transition {transition}")
-            self.node.destroy_client(client)
+            self._call(ChangeState, "change_state", request, deadline)
         now_ns = time.time_ns()
         self.spin_until(lambda: self.answered_since(now_ns), deadline, "an answer")
         for kept in (self.sent, self.statuses, *self.heard.values()):
