@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Optional, TypeVar
 
+from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.engine_key import EngineKey
 from focusdepth_core.engine.tensorrt_backend import StalePlan
 
@@ -29,10 +30,17 @@ Report = Callable[[str], None]
 
 
 def cache_folder() -> Path:
-    """``engines`` in FOCUSDEPTH_CACHE, or else in XDG_CACHE_HOME/focusdepth, or else in ~/.cache/focusdepth."""
-    own = os.environ.get(CACHE_VARIABLE)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(own) if own else home / "focusdepth") / "engines"
+    """``engines`` in FOCUSDEPTH_CACHE, or else in XDG_CACHE_HOME/focusdepth, or else in ~/.cache/focusdepth.
+
+    Raises ``EngineError`` for a user without a home, as in containers.
+    """
+    own, shared = os.environ.get(CACHE_VARIABLE), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own) / "engines"
+    try:
+        return (Path(shared) if shared else Path.home() / ".cache") / "focusdepth" / "engines"
+    except RuntimeError:
+        raise EngineError(f"there is no home folder to keep engines in; name a folder in {CACHE_VARIABLE}") from None
 
 
 @dataclass(frozen=True)

@@ -24,30 +24,34 @@ COLUMNS = {
 
 
 class Progress:
-    """Takes sentences: on a terminal each replaces the one before, elsewhere those that say something new are lines."""
+    """Takes sentences; those that say something new are lines, and on a terminal others replace the line before."""
 
     def __init__(self) -> None:
         self._wording, self._time = "", 0.0
 
     def __call__(self, sentence: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K{sentence}")
-            sys.stderr.flush()
-            return
         wording, now = re.sub(r"\d+", "#", sentence), time.monotonic()
-        if wording != self._wording or now - self._time > LINES_EVERY_S:
-            self._wording, self._time = wording, now
+        said, self._wording = self._wording, wording
+        if sys.stderr.isatty():
+            sys.stderr.write(("\r\033[K" if said in ("", wording) else "\n") + sentence)
+            sys.stderr.flush()
+        elif wording != said or now - self._time > LINES_EVERY_S:
+            self._time = now
             print(sentence, file=sys.stderr)
+
+    def end(self) -> None:
+        """What comes next has a line of its own."""
+        if self._wording and sys.stderr.isatty():
+            sys.stderr.write("\n")
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Leaves the line clean."""
+    shown = Progress()
     try:
-        yield Progress()
+        yield shown
     finally:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\033[K")
+        shown.end()
 
 
 def show_verdicts(title: str, rows: Mapping[str, Optional[Figures]], limits: Thresholds) -> None:

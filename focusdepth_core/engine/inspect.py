@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from focusdepth_core.engine.cache import Manifest, cache_folder
 from focusdepth_core.engine.model_folder import WEIGHTS, ModelFolder
-from focusdepth_core.engine.self_check import FOCUS, PLAIN, Figures
+from focusdepth_core.engine.self_check import FOCUS, PLAIN, recorded
 from focusdepth_core.engine.settings import PRECISIONS
 
 MB = 1e6
@@ -96,7 +96,7 @@ def _engine_table(own: Optional[set[str]]) -> Any:
 
 
 def _verdict(manifest: Manifest) -> str:
-    if manifest.verdict is None:
+    figures = recorded(manifest.verdict)
+    if manifest.verdict is None or figures is None:
         return "not judged"
-    figures = Figures(**manifest.verdict["figures"])
-    return f"{manifest.verdict['date']}: depth differs by {100 * figures.difference:.2g}%"
+    return f"{manifest.verdict.get('date')}: depth differs by {100 * figures.difference:.2g}%"

@@ -15,7 +15,7 @@ from focusdepth_core.engine.base import Engine, EngineError, Texts
 from focusdepth_core.engine.cache import Cached, Entry, cached
 from focusdepth_core.engine.engine_key import EngineKey
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.self_check import Figures, check
+from focusdepth_core.engine.self_check import Figures, check, recorded
 from focusdepth_core.engine.settings import FP16, FP32, INT8, MIXED, TARGETS, Shape
 from focusdepth_core.engine.staged import joined
 from focusdepth_core.engine.tensorrt_backend import TensorRtEngine
@@ -104,14 +104,17 @@ class TensorRtModel:
             "gpu": self.runtime.gpu,
             "driver": self.runtime.driver,
         }
-        if anew or verdict is None or {**verdict, **about} != verdict:
+        figures = recorded(verdict)
+        if anew or verdict is None or figures is None or {**verdict, **about} != verdict:
             figures = check(self.model, built.engine, network, self._samples, self._texts)
             verdict = {**about, "figures": asdict(figures), "date": time.strftime("%Y-%m-%d")}
             built.parts[-1].remember(verdict)
-        return Figures(**verdict["figures"])
+        return figures
 
     def _cached(self, key: str, path: Path, precision: str) -> Cached[TensorRtEngine]:
-        profiles = {name: _profile(shape, self.model.engine.max_targets) for name, shape in self._inputs(key).items()}
+        judged = [len(sample.targets) for sample in self._samples or ()]  # else it could not answer them
+        most = max([self.model.engine.max_targets, *judged])
+        profiles = {name: _profile(shape, most) for name, shape in self._inputs(key).items()}
         make = partial(
             build,
             path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -58,6 +58,14 @@ class Figures:
 
 
 NOTHING_RIGHT = Figures(np.inf, np.inf, np.inf, np.inf, 0.0, 0.0)
+
+
+def recorded(verdict: Any) -> Optional[Figures]:
+    """Of an engine's manifest; None if that has none, or damaged ones, or others than these."""
+    try:
+        return Figures(**{name: float(value) for name, value in verdict["figures"].items()})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def answered(model: ModelFolder, networks: Mapping[str, Engine], texts: Optional[Texts]) -> list[Sample]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class TextCache:
         try:
             with np.load(path, allow_pickle=False) as file:
                 texts, features, mask = file["texts"], file["features"], file["mask"]
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except Exception as error:  # damaged archives fail in many ways: zlib.error, NotImplementedError, ...
             raise EngineError(f"{path} is no text cache ({error}); export the model again") from None
         if texts.ndim != 1 or features.ndim != 3 or mask.shape != features.shape[:2] or len(texts) != len(mask):
             raise EngineError(

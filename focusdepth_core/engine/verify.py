@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> None:
     with progress() as report:
         for backend, network, precision, figures in verify(model, report):
             found.setdefault(backend, {})[f"{network} {precision}"] = figures
+    if not found:
+        raise EngineError("there is no backend to judge; install onnxruntime or TensorRT")
     for backend, rows in found.items():
         show_verdicts(backend, rows, model.engine.thresholds)
     if any(figures.faults(model.engine.thresholds) for rows in found.values() for figures in rows.values()):

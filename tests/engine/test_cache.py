@@ -245,3 +245,16 @@ def test_the_folder_is_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) 
         if name:
             monkeypatch.setenv(name, "/data")
         assert cache_folder() == Path(folder)
+
+
+def test_without_a_home_the_folder_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("XDG_CACHE_HOME", "FOCUSDEPTH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(EngineError, match="name a folder in FOCUSDEPTH_CACHE"):
+        cache_folder()
+    monkeypatch.setenv("FOCUSDEPTH_CACHE", "/data")
+    assert cache_folder() == Path("/data/engines")

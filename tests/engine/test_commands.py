@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from focusdepth_core.engine import __main__ as command
+from focusdepth_core.engine import verify
 from focusdepth_core.engine.cache import cache_folder
+from focusdepth_core.engine.console import progress
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.timing import SETTLE, TIMED, WARM_UP, interleaved, quantiles, timed
 from tests.engine import fake_tensorrt
@@ -96,6 +99,31 @@ def test_verify_judges_every_backend_and_precision_anew(call, fake: Fake, model:
     with pytest.raises(SystemExit) as end:
         call("verify", model)
     assert end.value.code == 1
+
+
+def test_verify_with_nothing_to_judge_is_no_success(call, fake: Fake, model: Path, monkeypatch) -> None:
+    monkeypatch.setattr(verify, "find_spec", lambda name: None)
+    fake.cuda.status = 35
+    with pytest.raises(SystemExit, match="there is no backend to judge; install onnxruntime or TensorRT"):
+        call("verify", model)
+
+
+def test_on_a_terminal_what_is_said_stays_and_progress_replaces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress() as report:
+        for sentence in ("without torch: no", "building: 5 %", "building: 15 %", "fp16 does not pass"):
+            report(sentence)
+    lines = sys.stderr.getvalue().split("\n")  # type: ignore[attr-defined]
+    assert [line.rpartition("\033[K")[2] for line in lines] == [
+        "without torch: no",
+        "building: 15 %",
+        "fp16 does not pass",
+        "",
+    ]
 
 
 def test_verify_needs_samples(call, fake: Fake, tmp_path: Path) -> None:

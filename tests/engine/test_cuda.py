@@ -74,6 +74,21 @@ def test_of_several_cuda_runtimes_the_one_is_taken_that_the_driver_supports(monk
         open_cuda()
 
 
+def test_a_capture_that_is_broken_off_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCudart()
+    monkeypatch.setattr(cudart, "libraries", lambda: [fake])
+    cuda = open_cuda()
+    stream = cuda.stream()
+
+    def work() -> None:
+        raise EngineError("out of memory")
+
+    for fake.capturable in (True, False):
+        with pytest.raises(EngineError, match="out of memory"):
+            cuda.capture(stream, work)
+        assert fake.handles == {stream}
+
+
 def test_threads_share_an_engine(plan: bytes) -> None:
     engine, wrong = TensorRtEngine(plan, "plain.onnx"), []
 

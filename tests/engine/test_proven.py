@@ -152,6 +152,29 @@ def test_more_targets_need_another_engine(room: Room) -> None:
     assert room.fake.builds == ["focus.fp16.onnx"], "the other network has no targets"
 
 
+def test_an_engine_for_fewer_targets_than_the_samples_have_is_judged_all_the_same(room: Room) -> None:
+    room.change(max_targets=1)
+    assert "focus in fp16" in room.open("tensorrt").why
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda verdict: "passed",
+        lambda verdict: {**verdict, "figures": None},
+        lambda verdict: {**verdict, "figures": {"deviation": 0.0}},
+        lambda verdict: {**verdict, "figures": {**verdict["figures"], "deviation": "small"}},
+    ],
+)
+def test_a_verdict_that_is_damaged_or_of_other_figures_is_found_anew(room: Room, damage) -> None:
+    room.open()
+    (path,) = cache_folder().glob("focus-*.json")
+    good, runs = json.loads(path.read_text()), room.fake.runs
+    path.write_text(json.dumps({**good, "verdict": damage(good["verdict"])}))
+    room.open("tensorrt")
+    assert json.loads(path.read_text()) == good and room.fake.runs == runs + 2 and room.fake.builds == []
+
+
 @pytest.mark.parametrize(("status", "reason"), [(35, "driver"), (100, "GPU")])
 def test_without_a_driver_or_a_gpu_another_backend_runs_and_says_why(room: Room, status: int, reason: str) -> None:
     room.fake.cuda.status = status

@@ -107,6 +107,19 @@ def test_damaged_samples_are_named(model: ModelFolder, tmp_path: Path, content: 
         samples.read(path)
 
 
+def test_samples_that_are_damaged_anywhere_are_told_in_one_way(model: ModelFolder, tmp_path: Path) -> None:
+    """Archives fail in many: zlib.error, NotImplementedError, ..."""
+    assert model.samples is not None
+    whole, path, found = model.samples.read_bytes(), tmp_path / "self_check.npz", 0
+    for start in range(0, len(whole), 40):
+        path.write_bytes(whole[:start] + b"\xa7" * 20 + whole[start + 20 :])
+        try:
+            samples.read(path)
+        except EngineError:
+            found += 1
+    assert found > len(whole) / 80
+
+
 def test_scenes_are_the_same_each_time_and_named_where_the_model_knows_them() -> None:
     pytest.importorskip("focusdepth_core.sim.render", reason="needs focusdepth_core[sim]")
 

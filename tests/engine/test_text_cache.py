@@ -45,10 +45,14 @@ def test_a_model_that_was_told_nothing_still_has_the_shape_of_no_text(tmp_path: 
 
 
 def test_damaged_files_are_named(path: Path, tmp_path: Path) -> None:
-    cut, other, pickled = (tmp_path / f"{name}.npz" for name in ("cut", "other", "pickled"))
+    cut, other, pickled, packed = (tmp_path / f"{name}.npz" for name in ("cut", "other", "pickled", "packed"))
+    content = bytearray(path.read_bytes())
+    content[8] = content[content.index(b"PK\x01\x02") + 10] = 99  # by a method of compression that nobody knows
+    packed.write_bytes(content)
     cut.write_bytes(path.read_bytes()[:-60])
     np.savez(other, texts=np.array(["a", "b", "c"]), features=FEATURES, mask=MASK)
     np.savez(pickled, texts=np.array(["a", "b"], object), features=FEATURES, mask=MASK, allow_pickle=True)
-    for bad, reason in ((cut, "is no text cache"), (other, r"holds \(3,\) texts"), (pickled, "is no text cache")):
+    none = "is no text cache"
+    for bad, reason in ((cut, none), (other, r"holds \(3,\) texts"), (pickled, none), (packed, none)):
         with pytest.raises(EngineError, match=f"{bad.name} {reason}.*export the model again"):
             TextCache(bad)

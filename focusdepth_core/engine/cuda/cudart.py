@@ -105,9 +105,13 @@ class Cudart:
         graph = c_void_p()
         try:
             work()
-        finally:
-            status = self._lib.cudaStreamEndCapture(stream, byref(graph))
-        self._check(status, "cudaStreamEndCapture")
+        except BaseException:
+            self._lib.cudaStreamEndCapture(stream, byref(graph))
+            if graph:
+                self._lib.cudaGraphDestroy(graph)
+            self._lib.cudaGetLastError()
+            raise
+        self._call("cudaStreamEndCapture", stream, byref(graph))
         try:
             return self._new("cudaGraphInstantiateWithFlags", graph, 0)
         finally:
