@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from focusdepth_core.model.focusdepth import FocusDepth
+from focusdepth_core.model.weights import CONFIG
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training.cache import check_room
 from focusdepth_core.training.checkpoint import Progress
@@ -128,12 +129,9 @@ def _finish(config: TrainConfig) -> None:
     console.print(table)
     folders = {"focus": config.focus, "baseline": config.baseline}
     for name, stage in folders.items():
+        if stage and not _is_made(config.out / name, [checkpoint.folder(config.out, stage) / checkpoint.LAST]):
+            _save(config, name, stage, console)
         if stage:
-            model = finished_model(config, stage)
-            if name == "focus" and config.prompts.absent > 0:
-                accuracy = calibrate(model, config, lineage(config.stages, stage)[-1])
-                console.print(f"whether a text is in the image: right for {accuracy:.1%} of the validation samples")
-            model.save_pretrained(config.out / name, config.out.name)
             console.print(f"{config.out / name}: the best weights of {stage}")
     if config.export:
         _export(config)
@@ -143,13 +141,33 @@ def _finish(config: TrainConfig) -> None:
         console.print(f"For the running side: {command}", soft_wrap=True)
 
 
+def _is_made(folder: Path, sources: Sequence[Path]) -> bool:
+    """Whether the model folder is newer than what it is made from: a study is called many times, and what its finished
+    runs made is not to be made again each time."""
+    config = folder / CONFIG
+    return config.is_file() and all(config.stat().st_mtime_ns >= path.stat().st_mtime_ns for path in sources)
+
+
+def _save(config: TrainConfig, name: str, stage: str, console: Console) -> None:
+    model = finished_model(config, stage)
+    if name == "focus" and config.prompts.absent > 0:
+        accuracy = calibrate(model, config, lineage(config.stages, stage)[-1])
+        console.print(f"whether a text is in the image: right for {accuracy:.1%} of the validation samples")
+    model.save_pretrained(config.out / name, config.out.name)
+
+
 def _export(config: TrainConfig) -> None:
+    if not _is_made(config.out / "model", [config.out / name / CONFIG for name in ("focus", "baseline")]):
+        _write_model(config)
+    print(f"{config.out / 'model'}: ready to run, for example ./run demo --model-dir {config.out / 'model'}")
+
+
+def _write_model(config: TrainConfig) -> None:
     from focusdepth_core.engine.export import export  # needs onnx
 
     asks = any(share > 0 and "text" in PARTS[kind] for kind, share in vars(config.prompts).items())
     texts = texts_of(config.data.train) if asks else []
     export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name, texts=texts)
-    print(f"{config.out / 'model'}: ready to run, for example ./run demo --model-dir {config.out / 'model'}")
 
 
 def _write(path: Path, text: str) -> None:

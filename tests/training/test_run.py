@@ -87,6 +87,9 @@ def test_both_model_folders_are_given_to_the_export(run, monkeypatch):
     called = create_autospec(export_module.export)
     monkeypatch.setattr(export_module, "export", called)
     train(replace(run, export=True))
+    (run.out / "model").mkdir()
+    (run.out / "model" / "config.json").touch()  # as the export writes it
+    train(replace(run, export=True))
     called.assert_called_once_with(run.out / "focus", run.out / "model", run.out / "baseline", run.out.name, texts=[])
 
 

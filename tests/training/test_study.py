@@ -75,9 +75,13 @@ def test_one_command_makes_all_runs_in_order_and_those_that_are_done_stay(file, 
         *("pretraining/baseline", "seed0/focus", "seed0/baseline", "box_channel/baseline", "shuffled/focus")
     }
     assert made["pretraining/baseline"] == min(made.values())
-    lasts = {p: p.stat().st_mtime_ns for p in out.glob("*/stages/*/last.safetensors")}
+    done = {p: p.stat().st_mtime_ns for p in [*out.glob("*/stages/*/last.safetensors"), *out.glob("*/*/config.json")]}
     command.main()
-    assert lasts and {p: p.stat().st_mtime_ns for p in lasts} == lasts
+    assert len(done) == 7 + 5 and {p: p.stat().st_mtime_ns for p in done} == done
+    again = out / "seed0" / "focus" / "config.json"
+    again.unlink()
+    command.main()
+    assert again.is_file()
 
 
 def test_a_run_changes_what_it_names_and_nothing_else(file):
