@@ -1,6 +1,6 @@
 """Judge the runs of a study such as config/study/default.yaml, and say in one file what focusing is worth.
 
-  python -m focusdepth_core.fde_bench default_model runs/default data/sim_default --out docs/results/default_model.json
+  python -m focusdepth_core.fde_bench default_model runs/default data/sim_test --out docs/results/default_model.json
 
 STUDY is the OUT of focusdepth_core.training.study. seed0/model is needed; whatever else is not there yet is left out of
 the result. All is judged as by evaluate, on the rows of one split, by AbsRel. A change is that of the mean over the
