@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ def main(argv: Optional[list[str]] = None) -> int:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ.update({transport.profile_variable(): transport.profile(), **transport.allocator()})
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.default_int_handler)  # so that the node ends, too
     try:
         _evaluate(args, console)
     except (FocusFailed, NodeDied, EngineError, OSError, ValueError) as error:
