@@ -67,6 +67,7 @@ class Keyframes:
         self._in_use: dict[str, Track] = {}  # in this frame, by id
         self._view, self._stamp = np.empty((0, 0), np.uint8), -math.inf
         self._troubles: list[str] = []  # with this frame
+        self._failure = ""  # of the search that ended last
 
     def check(self, target: Target) -> None:
         """Raises ``ValueError`` for a target that the finder cannot look for."""
@@ -75,7 +76,7 @@ class Keyframes:
     def carry(self, frame: Frame, targets: Sequence[Target]) -> list[Optional[Target]]:
         """Each target with a box in this frame and no text, None for one of which nobody knows where it is.
 
-        Raises what the finder raised on its last keyframe.
+        What the finder raises is raised if this waits for it, and else told until a keyframe goes well.
         """
         self._move_to(frame)
         wanted = [target for target in targets if target.box is None]
@@ -88,7 +89,7 @@ class Keyframes:
         self._in_use = {}
         carried = [self._carried(target, frame) if target.box is None else target for target in targets]
         if self._report is not None:
-            self._report("; ".join(self._troubles))
+            self._report("; ".join(filter(None, [self._failure, *self._troubles])))
         return carried
 
     def priors(self, letterbox: Letterbox, grid: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -137,7 +138,11 @@ class Keyframes:
         if search.is_void:
             return
         if search.error is not None:
-            raise search.error
+            if self._waits:
+                raise search.error
+            self._failure = f"the finder failed: {type(search.error).__name__}: {search.error}"
+            return
+        self._failure = ""
         search.catch_up()
         self._tracks, self._found_at = search.tracks, search.stamp
 

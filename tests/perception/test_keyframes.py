@@ -234,18 +234,32 @@ def test_what_was_wrong_is_taken_back_after_a_new_start(film: Film, oracle: Orac
     assert changes(told) == ["target 'mug' cannot be followed well: its box is a guess", ""]
 
 
-@pytest.mark.parametrize("waits", [True, False])
-def test_what_the_finder_raises_is_raised_once(film: Film, oracle: Oracle, waits: bool) -> None:
-    class Broken(Oracle):
-        def find(self, frame: Frame, targets: Sequence[Target]) -> list[np.ndarray]:
-            raise ValueError("no such text")
+class Fragile(Oracle):
+    """Fails on frame 0."""
 
-    keyframes = Keyframes(Broken(film), max_age=100, min_change=NEVER, waits=waits)
+    def find(self, frame: Frame, targets: Sequence[Target]) -> list[np.ndarray]:
+        if frame.stamp == 0:
+            raise ValueError("no such text")
+        return super().find(frame, targets)
+
+
+def test_what_the_finder_raises_is_raised_once_by_who_waits_for_it(film: Film) -> None:
+    keyframes = Keyframes(Fragile(film), max_age=100, min_change=NEVER, waits=True)
     with pytest.raises(ValueError, match="no such text"):
         keyframes.carry(film.frame(0), [MUG])
-        assert keyframes._search is not None and keyframes._search.done.wait(5)
-        keyframes.carry(film.frame(1), [MUG])
     assert keyframes.carry(film.frame(2), [MUG]) == [None]
+
+
+def test_a_failure_is_told_until_a_keyframe_goes_well_and_others_are_answered(film: Film) -> None:
+    told: list[str] = []
+    keyframes = Keyframes(Fragile(film), max_age=0.8, min_change=NEVER, report=told.append)
+    box = Target("a", (0, 0, 9, 9))
+    for n in range(6):
+        _, other = keyframes.carry(film.frame(n), [MUG, box])
+        assert other == box
+        if keyframes._search is not None:
+            assert keyframes._search.done.wait(5)
+    assert told == ["", *["the finder failed: ValueError: no such text"] * 4, ""]
 
 
 def test_the_prior_is_the_mask_on_the_network_s_grid(film: Film, oracle: Oracle) -> None:
