@@ -18,6 +18,7 @@ from focusdepth_ros.status import Status
 PLAUSIBLE_M = (0.02, 200.0)
 JUDGED = 2000  # of the measured pixels, as all those of a large image take 10 ms
 SKIPPED = 16  # rows, of which one is looked at before all are
+LEAST = 100  # measured pixels in these rows; the median of fewer may be that of gross errors
 
 
 class HintInput:
@@ -49,8 +50,10 @@ def _metres(msg: Image, size: Size) -> np.ndarray:
             f"depth_hint is {msg.width} x {msg.height}, the image {size[0]} x {size[1]}; "
             "register the depth to the colour camera and publish both at the same size"
         )
-    measured = next((some for some in map(_measured, (hint[::SKIPPED], hint)) if some.size), None)
-    if measured is None:
+    measured = _measured(hint[::SKIPPED])
+    if measured.size < LEAST:
+        measured = _measured(hint)
+    if not measured.size:
         raise ValueError("depth_hint has no pixel above 0")
     median = float(np.median(measured[:: max(1, measured.size // JUDGED)]))
     if not PLAUSIBLE_M[0] <= median <= PLAUSIBLE_M[1]:

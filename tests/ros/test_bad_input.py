@@ -23,6 +23,7 @@ from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import String
 
 from focusdepth_core.engine.base import EngineError
+from focusdepth_ros.depth_hint import SKIPPED
 from focusdepth_ros.focus_node import open_pipeline
 from focusdepth_ros.image_msgs import pixels, to_image
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
@@ -184,6 +185,16 @@ def test_bad_depth_hint_leaves_relative_depth_alone(paired: Rig, hint: Image, se
         paired.send(topic, msg)
     paired.answer(2, "depth/image_rect")
     assert len(paired.received["depth/image_rect"]) == 1
+
+
+def test_one_gross_error_does_not_speak_for_a_whole_hint(paired: Rig) -> None:
+    hint = pixels(depth_hint(1)).copy()
+    hint[::SKIPPED] = 0
+    hint[SKIPPED, 5] = 900
+    for topic, msg in {"camera_info": camera_info(1), "depth_hint": to_image(hint, "32FC1", header(1))}.items():
+        paired.send(topic, msg)
+    paired.send("image", image(1))
+    assert paired.answer(1, "targets_3d").has_scale
 
 
 def test_16UC1_hint_is_in_millimetres(paired: Rig) -> None:
