@@ -25,6 +25,7 @@ MEASURED = 0.3  # of the sensor's density around, from which the points on the t
 class _Factor(NamedTuple):
     target: Target
     log: float
+    stamp: float  # of the newest points
 
 
 class TargetFactors:
@@ -53,16 +54,16 @@ class TargetFactors:
     ) -> list[TargetResult]:
         """The results with their ``factor``; ``raw`` and ``hint_m``: as of ``ScaleFitter.fit``, ``scale``: its own."""
         before = self._known if stamp > self._stamp and scale is not None else {}
-        kept = math.exp((self._stamp - stamp) / MEMORY_S) if before else 0.0
         self._known, self._stamp = {}, stamp
         for result in results:
             held = before.get(result.target.id)
             if held is not None and not are_same([held.target], [result.target]):
                 held = None
             now = None if hint_m is None or scale is None else _log_factor(result, raw, hint_m, scale)
-            log = _smoothed(held and held.log, now, kept)
-            if log is not None:
-                self._known[result.target.id] = _Factor(result.target, log)
+            if now is not None:
+                self._known[result.target.id] = _Factor(result.target, _smoothed(held, now, stamp), stamp)
+            elif held is not None:
+                self._known[result.target.id] = held._replace(target=result.target)
         return [replace(result, factor=self._of(result)) for result in results]
 
     def _of(self, result: TargetResult) -> float:
@@ -70,10 +71,11 @@ class TargetFactors:
         return 1.0 if known is None else math.exp(known.log)
 
 
-def _smoothed(held: Optional[float], now: Optional[float], kept: float) -> Optional[float]:
-    if held is None or now is None:
-        return held if now is None else now
-    return now if abs(now - held) > JUMP else kept * held + (1 - kept) * now
+def _smoothed(held: Optional[_Factor], now: float, stamp: float) -> float:
+    if held is None or abs(now - held.log) > JUMP:
+        return now
+    kept = math.exp((held.stamp - stamp) / MEMORY_S)
+    return kept * held.log + (1 - kept) * now
 
 
 def _log_factor(result: TargetResult, raw: np.ndarray, hint_m: np.ndarray, scale: Scale) -> Optional[float]:

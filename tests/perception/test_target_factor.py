@@ -88,6 +88,14 @@ def test_it_is_smoothed_and_a_jump_is_taken_at_once(factors: TargetFactors) -> N
     assert factor(factors, raw_of(true_depth() * 1.2), hint, 1.2) == pytest.approx(1 / 1.2, rel=1e-4)  # not after
 
 
+def test_what_was_held_for_long_counts_little(factors: TargetFactors) -> None:
+    hint, nothing = measured(true_depth(), 0.5), np.zeros(SHAPE, np.float32)
+    factor(factors, raw_of(true_depth() / 1.08), hint, 1.0)
+    held = [factor(factors, raw_of(true_depth()), nothing, 1 + n / 10) for n in range(1, 50)]
+    assert held == pytest.approx([1.08] * 49, rel=1e-4)
+    assert factor(factors, raw_of(true_depth()), hint, 6.0) == pytest.approx(1, abs=1e-3)
+
+
 def test_a_target_that_was_not_found_and_a_frame_without_scale_have_none(factors: TargetFactors) -> None:
     raw, hint = raw_of(true_depth() * 1.25), measured(true_depth(), 0.5)
     empty = TargetResult(Target("cup", text="cup"), np.zeros(SHAPE, bool), 0.0, (np.nan,) * 3)
