@@ -25,7 +25,7 @@ def absence(pipeline: Pipeline, manifest: Manifest, limit: int) -> dict[str, Any
     for rows in tqdm(frames(manifest, limit), unit="image"):
         frame = Frame(manifest.row(rows[0]).read_image())
         for i in rows:
-            there = target(replace(manifest.row(i), texts=texts.singling(i)), "text")
+            there = target(replace(manifest.row(i), texts=(str(rng.choice(texts.singling(i))),)), "text")
             missing = texts.absent(i, rng)
             asked = {"present": there} | ({"absent": Target("absent", text=missing)} if missing else {})
             for name, one in asked.items():

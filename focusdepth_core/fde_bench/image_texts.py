@@ -38,7 +38,7 @@ class ImageTexts:
         for _ in range(TRIES):
             text = str(rng.choice(self._of_row(self._other(row, rng))))
             meant = _meant(text)
-            if meant and not meant & {*RELATIONS} and not any(meant <= words for words in present):
+            if meant and not any(meant <= words for words in present):
                 return text
         return ""
 
@@ -58,5 +58,5 @@ class ImageTexts:
 
 
 def _meant(text: str) -> set[str]:
-    """Its words but for one that fits everything."""
-    return set(text.lower().split()) - {ANYTHING}
+    """Its words but for those that can fit anything: without a mug there is no left one, and with one there may be."""
+    return set(text.lower().split()) - {ANYTHING, *RELATIONS}

@@ -50,11 +50,17 @@ def training_batches(
 
 
 def validation_batches(
-    config: TrainConfig, stage: Stage, branch: PromptBranch, rank: int = 0, processes: int = 1
+    config: TrainConfig,
+    stage: Stage,
+    branch: PromptBranch,
+    rank: int = 0,
+    processes: int = 1,
+    other_texts: bool = False,
 ) -> Iterator[tuple[Batch, list[str]]]:
-    """The same samples every time, as they are, each with a target that is there."""
+    """The same samples every time, as they are, each with a target that is there; ``other_texts``: see ``Augment``."""
     config = replace(config, prompts=replace(config.prompts, absent=0.0))
-    dataset = FocusDataset(_open(config.data.validation), canvas_of(config, stage, branch), Augment.none(), 0)
+    augment = replace(Augment.none(), other_texts=other_texts)
+    dataset = FocusDataset(_open(config.data.validation), canvas_of(config, stage, branch), augment, 0)
     mine = list(range(rank, config.data.validation_samples, processes))
     yield from _prompted(config, dataset, mine, config.batch // (processes * config.accumulate), 0)
 

@@ -22,10 +22,10 @@ def calibrate(model: FocusDepth, config: TrainConfig, stage: Stage) -> float:
 
 @torch.no_grad()
 def scores(model: FocusDepth, config: TrainConfig, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
-    """Presence probability of texts that fit and of texts that do not. Raises ``ValueError`` if there are none that do
-    not."""
+    """Presence probability of texts that fit and of texts that do not, both of all forms: a category alone is easier
+    than one with a colour. Raises ``ValueError`` if there are none that do not."""
     found: dict[str, list[float]] = {"text": [], "absent": []}
-    for batch, _ in validation_batches(config, stage, model.prompt):
+    for batch, _ in validation_batches(config, stage, model.prompt, other_texts=True):
         for kinds in (["text"] * len(batch.ids), ["absent" if text else "text" for text in batch.absent]):
             for kind, logit in zip(kinds, predict(model, batch, kinds).presence[:, 0]):
                 found[kind].append(float(torch.sigmoid(logit)))
