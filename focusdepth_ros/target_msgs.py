@@ -34,7 +34,7 @@ def from_click(point: Sequence[float], k: Intrinsics, size_m: float) -> Target:
     x, y, z = point
     if not (z > 0 and all(map(math.isfinite, point))):
         raise ValueError(f"the clicked point ({x:g}, {y:g}, {z:g}) m is not in front of the camera")
-    u, v = k.cx + k.fx * x / z, k.cy + k.fy * y / z
+    u, v = k.pixel(x, y, z)
     half_width, half_height = k.fx * size_m / z / 2, k.fy * size_m / z / 2
     return Target(CLICK_ID, (u - half_width, v - half_height, u + half_width, v + half_height))
 

@@ -49,6 +49,20 @@ class Intrinsics:
         cx, cy = (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5
         return replace(self, fx=self.fx * sx, fy=self.fy * sy, cx=cx, cy=cy, width=width, height=height)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """K, 3,3."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+    def pixel(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """u, v at which a point of the optical frame is seen."""
+        if not self.distortion:
+            return self.cx + self.fx * x / z, self.cy + self.fy * y / z
+        project = cv2.fisheye.projectPoints if self.fisheye else cv2.projectPoints
+        point, nowhere = np.array([[[x, y, z]]], np.float64), np.zeros(3)
+        u, v = project(point, nowhere, nowhere, self.matrix, np.array(self.distortion))[0].ravel().tolist()
+        return u, v
+
     def rays(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """x / z and y / z of the pixels in ``window``, float32, of a shape that broadcasts to the window's.
 
@@ -67,9 +81,8 @@ class Intrinsics:
 def _undistorted(k: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
     """x / z and y / z of all pixels, H,W float32 each."""
     pixels = np.stack(np.meshgrid(np.arange(k.width), np.arange(k.height)), axis=-1).astype(np.float32)
-    matrix = np.array([[k.fx, 0, k.cx], [0, k.fy, k.cy], [0, 0, 1]], np.float64)
     undistort = cv2.fisheye.undistortPoints if k.fisheye else cv2.undistortPoints
-    rays = undistort(pixels.reshape(-1, 1, 2), matrix, np.array(k.distortion)).reshape(k.height, k.width, 2)
+    rays = undistort(pixels.reshape(-1, 1, 2), k.matrix, np.array(k.distortion)).reshape(k.height, k.width, 2)
     return np.ascontiguousarray(rays[..., 0]), np.ascontiguousarray(rays[..., 1])
 
 

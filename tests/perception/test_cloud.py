@@ -133,5 +133,7 @@ def test_the_points_of_a_distorted_image_are_seen_where_they_came_from(lens: str
     expected = np.argwhere(inside)[:, ::-1]
     off_px = np.linalg.norm(seen_at.reshape(-1, 2) - expected, axis=1)
     assert off_px.max() < 0.3 and np.median(off_px) < 0.01, "OpenCV inverts the lens iteratively"
+    for place in (0, 100_000, -1):
+        assert k.pixel(*points[place]) == pytest.approx(expected[place], abs=0.3)
     straight = target_cloud(Frame(seen.image, 0.0, Intrinsics(450, 455, 310, 245, 640, 480)), depth, inside).points
     assert np.abs(straight - points).max() > 0.02

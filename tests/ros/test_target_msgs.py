@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
@@ -101,6 +102,13 @@ def test_a_bad_text_is_refused(text: str, sentence: str) -> None:
 
 def test_a_click_selects_what_is_around_the_point() -> None:
     assert target_msgs.from_click((0.2, -0.1, 2.0), K, 0.4).box == pytest.approx((320, 210, 340, 250))
+
+
+def test_a_click_is_found_where_the_lens_shows_it() -> None:
+    bent = Intrinsics(450, 455, 310, 245, 640, 480, (-0.28, 0.09, 1e-3, -7e-4, 0.0))
+    x, y = (rays[0, 0] for rays in bent.rays(np.s_[400:401, 600:601]))
+    x0, y0, x1, y1 = target_msgs.from_click((2 * x, 2 * y, 2.0), bent, 0.4).box
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((600, 400), abs=0.5)
 
 
 @pytest.mark.parametrize("point", [(0, 0, -1), (0, 0, 0), (math.nan, 0, 1), (0, 0, math.inf)])
