@@ -61,8 +61,8 @@ _NUMBER_BEHIND = re.compile(r"(\s+#?\d+|#\d+)+$")
 def normalised(raw_name: str) -> str:
     """``002_master_chef_can`` -> ``master chef can``: lower case, spaces, no number of a model or a copy."""
     words = " ".join(re.sub(r"[_/\s]+", " ", raw_name.lower()).split())
-    words = _NUMBER_BEHIND.sub("", _NUMBER_IN_FRONT.sub("", words)).strip()
-    return SYNONYMS.get(words, words)
+    shorter = _NUMBER_BEHIND.sub("", _NUMBER_IN_FRONT.sub("", words)).strip()
+    return SYNONYMS.get(words, words) if shorter == words else normalised(shorter)
 
 
 def texts_of(instance: Instance) -> tuple[str, ...]:

@@ -125,6 +125,8 @@ def test_nvrtc_compiles_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, co
     monkeypatch.syspath_prepend(tmp_path)
     kernels._nvrtc.cache_clear()
     cubin = kernels.compiled(kernels.SOURCE.read_bytes(), compute_capability)
+    libc = kernels._libc()
+    assert libc.uselocale(None) == c_void_p(-1).value, "the thread has a locale of its own now"  # LC_GLOBAL_LOCALE
     assert cubin.startswith(b"\x7fELF") and all(name.encode() in cubin for name in fake_kernels.SIGNATURES)
     with pytest.raises(EngineError, match=r"NVRTC does not compile for --gpu-architecture=sm_\d+: .*error") as caught:
         kernels.compiled(b"no C++", compute_capability)

@@ -86,7 +86,8 @@ def image(address: int, size: tuple[int, ...], channel_step: int = 1) -> Image:
 
 def compiled(source: bytes, compute_capability: str) -> bytes:
     """The cubin. Raises ``EngineError`` with what NVRTC says."""
-    nvrtc, program = _nvrtc(), c_void_p()
+    nvrtc, program, libc = _nvrtc(), c_void_p(), _libc()
+    before = libc.uselocale(None)
     nvrtc.nvrtcCreateProgram(byref(program), source, b"kernels.cu", 0, None, None)
     try:
         architecture = f"--gpu-architecture=sm_{compute_capability.replace('.', '')}".encode()
@@ -97,6 +98,7 @@ def compiled(source: bytes, compute_capability: str) -> bytes:
         return _text(nvrtc, "nvrtcGetCUBIN", program)
     finally:
         nvrtc.nvrtcDestroyProgram(byref(program))
+        libc.uselocale(before)  # NVRTC 11 leaves "C" to this thread, in which Python decodes ASCII alone
 
 
 def _text(nvrtc: Any, function: str, program: c_void_p) -> bytes:
@@ -105,6 +107,13 @@ def _text(nvrtc: Any, function: str, program: c_void_p) -> bytes:
     found = ctypes.create_string_buffer(size.value)
     getattr(nvrtc, function)(program, found)
     return found.raw
+
+
+@cache
+def _libc() -> Any:
+    libc = ctypes.CDLL(None)
+    libc.uselocale.argtypes, libc.uselocale.restype = (c_void_p,), c_void_p
+    return libc
 
 
 @cache
