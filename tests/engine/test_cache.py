@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,14 @@ def test_whatever_an_engine_depends_on_asks_for_another(network: Path, changes: 
     maker.cached(entry(network))
     assert maker.cached(entry(network, replace(RUNTIME, **changes))).engine == b"plan 2"
     assert maker.cached(entry(network)).engine == b"plan 1", "both are kept"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "fp32"}, {"profiles": {"boxes": ((1, 4),) * 3}}, {"workspace_mb": 1}]
+)
+def test_so_does_how_it_is_built(network: Path, changes: dict[str, Any]) -> None:
+    asked = {"precision": "fp16", "profiles": PROFILES, "workspace_mb": 1024, **changes}
+    assert EngineKey.of(network, RUNTIME, **asked).digest != entry(network).key.digest
 
 
 def test_what_does_not_matter_asks_for_none(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:

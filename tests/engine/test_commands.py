@@ -157,6 +157,15 @@ def test_clean_removes_what_nothing_can_use(call, fake: Fake, model: Path, monke
     assert list(cache_folder().iterdir()) == []
 
 
+def test_clean_removes_what_another_version_of_the_package_built(call, fake: Fake, model: Path) -> None:
+    call("build", model)
+    path = next(cache_folder().glob("focus-*.json"))
+    manifest = json.loads(path.read_text())
+    manifest["key"]["schema"] += 1
+    path.write_text(json.dumps(manifest))
+    assert "it is of another version of this package" in call("clean") and engines() == ["plain-fp16"]
+
+
 def test_clean_by_age_or_all(call, fake: Fake, model: Path) -> None:
     call("build", model)
     old = next(cache_folder().glob("focus-*.engine"))

@@ -200,10 +200,14 @@ def test_out_of_memory_while_building_is_told_and_another_backend_runs(room: Roo
         room.open("tensorrt")
 
 
-def test_out_of_memory_while_loading_does_not_build_again(room: Room) -> None:
+def test_out_of_memory_while_loading_does_not_build_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     room.open()
     room.fake.cuda.free = 1000
     with pytest.raises(EngineError, match="memory"):
+        room.open("tensorrt")
+    room.fake.cuda.free = 1 << 30
+    monkeypatch.setattr(fake_tensorrt, "_fault", lambda fake, plan: "Error Code 1: Cuda Runtime (out of memory)")
+    with pytest.raises(EngineError, match="cannot be loaded by tensorrt 10.3.0: out of memory; close other programs"):
         room.open("tensorrt")
     assert room.fake.builds == [] and len(engines()) == 2
 
@@ -246,11 +250,13 @@ def test_the_verdict_is_kept_with_driver_and_figures_and_is_found_anew_for_anoth
     runs = room.fake.runs
     room.open()
     assert room.fake.runs == runs, "nothing is checked twice"
-    values = json.loads(path.read_text())
-    values["verdict"]["driver"] = "470.1"
-    path.write_text(json.dumps(values))
-    room.open()
-    assert room.fake.runs == runs + 2 and room.fake.builds == []
+    others = {"driver": "470.1", "samples_sha256": "of others", "engines": ["of an older vision stage"]}
+    for checks, (name, value) in enumerate(others.items(), 1):
+        values = json.loads(path.read_text())
+        values["verdict"][name] = value
+        path.write_text(json.dumps(values))
+        room.open()
+        assert room.fake.runs == runs + 2 * checks and room.fake.builds == []
 
 
 def test_other_limits_judge_what_was_found(room: Room) -> None:

@@ -77,6 +77,16 @@ def test_depth_that_is_wrong_on_the_target_alone_does_not(model: ModelFolder) ->
     assert "difference_foreground" in {fault.split()[0] for fault in faults(model, Wrong(bent))}
 
 
+def test_depth_that_is_wrong_for_some_numbers_of_targets_does_not(model: ModelFolder) -> None:
+    class WrongForSeveral(BoxEngine):
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            outputs = super().run(inputs)
+            return {**outputs, "depth": noise(0.05)(outputs["depth"])} if len(inputs["boxes"]) > 1 else outputs
+
+    wrong = {fault.split()[0] for fault in faults(model, WrongForSeveral())}
+    assert "deviation" in wrong, "the worst scene counts, not the mean"
+
+
 def test_wrong_masks_do_not(model: ModelFolder) -> None:
     assert [f.split()[0] for f in faults(model, Wrong(masks=lambda m: m - 3))] == ["mask_iou"]
     assert faults(model, Wrong(masks=lambda m: m - 3), "plain") == []

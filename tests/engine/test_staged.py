@@ -46,6 +46,12 @@ def test_the_image_is_looked_at_once_whatever_the_number_of_targets(stages: list
     assert outputs["mask_logits"].shape == (5, 2, 3)
 
 
+def test_it_takes_frames_if_the_geometry_branch_does(stages: list[Stage]) -> None:
+    assert not StagedEngine(*stages).takes_frames
+    stages[2].takes_frames = True  # type: ignore[attr-defined]
+    assert StagedEngine(*stages).takes_frames
+
+
 @pytest.mark.parametrize("name", ["image", "prompt_image"])
 def test_a_missing_image_is_named(stages: list[Stage], name: str) -> None:
     given = inputs(1)
