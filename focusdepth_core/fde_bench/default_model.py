@@ -35,7 +35,6 @@ from focusdepth_core.perception.pipeline import Pipeline
 REGIONS = ("global", "foreground", "band")
 JITTERED = "box at IoU 0.7"
 MAIN = "seed0"
-NO_ABLATIONS = ("pretraining", "box_channel")  # these are compared in another way
 
 Row = dict[str, Any]
 
@@ -55,14 +54,12 @@ class Judge:
         self._box = self._pairs(Pipeline.open(self.model), "box", robustness=True)
 
     def result(self) -> Row:
-        held_out = self._box.where(self._box["held_out"])
         seeds = {MAIN: self._box} | {run: self._pairs(self._open(f"{run}/model"), "box") for run in self._seeds()}
         return {
             "baseline": row(self._box, PLAIN),
             "focus_box": row(self._box, FOCUS, PLAIN),
             **self._by_text(),
-            "held_out_categories": {"baseline": row(held_out, PLAIN), "focus_box": row(held_out, FOCUS, PLAIN)}
-            | {"share_of_gain": share_of_gain(held_out, FOCUS, self._box)},
+            **self._held_out(),
             "ablations": dict(self._ablations()),
             "robustness": self._robustness(),
             **dict(self._others()),
@@ -83,10 +80,17 @@ class Judge:
             "presence": absence(pipeline, self._manifest, self._limit),
         }
 
+    def _held_out(self) -> Row:
+        pairs = self._box.where(self._box["held_out"])
+        if not len(pairs):
+            return {}
+        rows = {"baseline": row(pairs, PLAIN), "focus_box": row(pairs, FOCUS, PLAIN)}
+        return {"held_out_categories": rows | {"share_of_gain": share_of_gain(pairs, FOCUS, self._box)}}
+
     def _ablations(self) -> Iterator[tuple[str, Row]]:
         """Each against the focused net of the main run."""
         for run in sorted(p.parent.parent.name for p in self._study.glob("*/focus/config.json")):
-            if run != MAIN and run not in (*NO_ABLATIONS, *self._seeds()):
+            if not run.startswith("seed"):
                 yield run, self._against_main(self._pairs(self._open(f"{run}/focus"), "box"))
         if self._has(f"{MAIN}/focus"):
             with shuffled(self._study / MAIN / "focus") as folder:

@@ -27,6 +27,7 @@ RUNS = {
     "seed0/focus": CONFIG,
     "seed1/model": CONFIG,
     "seed1/focus": CONFIG,
+    "seed2/focus": CONFIG,  # not exported yet
     "shuffled/focus": replace(CONFIG, mssa=MSSAConfig(alignment="shuffled")),
     "box_channel/baseline": replace(CONFIG, geometry=replace(GEOMETRY, box_channel=True)),
     "pretraining/baseline": CONFIG,
