@@ -152,7 +152,8 @@ class TensorRtEngine:
         try:
             frames = Frames(self._cuda)
             self._resources.callback(frames.release)
-            frames.prove(image.shape[3], image.shape[2], image.buffer, self._stream)
+            with self._cuda.current():  # which makes EngineErrors of PyCUDA's
+                frames.prove(image.shape[3], image.shape[2], image.buffer, self._stream)
         except (EngineError, ValueError) as error:
             LOG.info("frames for %s are prepared by the CPU: %s", self._network, error)
             return None

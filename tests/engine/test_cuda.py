@@ -9,10 +9,11 @@ import pytest
 
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.cuda import cudart
+from focusdepth_core.engine.cuda.frames import Frames
 from focusdepth_core.engine.cuda.memory import open_cuda
 from focusdepth_core.engine.tensorrt_backend import TensorRtEngine
 from focusdepth_core.engine.tensorrt_build import build
-from tests.engine import fake_pycuda, fake_tensorrt
+from tests.engine import fake_kernels, fake_pycuda, fake_tensorrt
 from tests.engine.fake_cudart import FakeCudart
 from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, write_model_folder
 
@@ -49,6 +50,20 @@ def test_an_engine_runs_over_pycuda(plan: bytes, monkeypatch: pytest.MonkeyPatch
     cuda.status = 100
     with pytest.raises(EngineError, match="CUDA cannot be used by pycuda: cuInit failed.*; see `nvidia-smi`"):
         open_cuda()
+
+
+def test_frames_that_fail_over_pycuda_are_prepared_by_the_cpu(plan: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCudart()
+    fake_tensorrt.install(monkeypatch, cuda=cuda)
+    fake_pycuda.install(monkeypatch, cuda)
+    fake_kernels.install(monkeypatch)
+    assert TensorRtEngine(plan, "plain.onnx").takes_frames
+
+    def out_of_memory(*_: object) -> None:
+        raise sys.modules["pycuda.driver"].Error("out of memory")
+
+    monkeypatch.setattr(Frames, "fill", out_of_memory)
+    assert not TensorRtEngine(plan, "plain.onnx").takes_frames
 
 
 def test_pycuda_that_is_not_installed_and_a_choice_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
