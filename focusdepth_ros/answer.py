@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from focusdepth_core.perception.cloud import Cloud, target_cloud
 from focusdepth_core.perception.quantiles import quantiles
-from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
+from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult, positive
 from focusdepth_core.perception.window import Part, grown
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
@@ -95,7 +95,7 @@ class Answer:
         return target_cloud(result.frame, Part(window, metres), target.mask, edge_px, self.parameters.voxel_size)
 
     def _metres(self, raw: np.ndarray) -> np.ndarray:
-        return raw if self.scale is None else self.scale.to_metres(raw)
+        return positive(raw) if self.scale is None else self.scale.to_metres(raw)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

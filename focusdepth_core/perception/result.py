@@ -43,11 +43,17 @@ class Scale:
         """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
         metres = np.asarray(np.multiply(raw, self.scale, dtype=np.float32))
         metres += self.shift
-        if metres.size and not metres.min() > 0:
-            metres[~(metres > 0)] = np.nan
+        metres = positive(metres)
         if self.space is Space.AFFINE_DISPARITY:
             np.divide(np.float32(1), metres, out=metres)  # twice as fast as np.reciprocal
         return metres
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Float32 values with NaN in place of those that are no depth: not above 0, or infinite."""
+    if values.size and values.min() > 0 and values.max() < np.inf:
+        return values
+    return np.where((values > 0) & (values < np.inf), values, np.float32(np.nan))
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class FocusResult:
     def depth_m(self) -> Optional[np.ndarray]:
         """z in metres, H,W float32 with NaN where invalid, or None without a known scale."""
         if self.space is Space.METRIC:
-            return self.relative_depth
+            return positive(self.relative_depth)
         return None if self.scale is None else self.corrected(self.scale.to_metres(self.relative_depth))
 
     def corrected(self, metres: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from focusdepth_core.engine.model_folder import ModelFolder, ModelFolderError, Stages
+from focusdepth_core.engine.model_folder import ModelFolder, ModelFolderError, Stages, default_model_dir
+from focusdepth_core.engine.settings import FP16, FP32, MIXED
 from focusdepth_core.perception.result import Space
 from tests.tiny_model import config
 
@@ -84,6 +85,14 @@ def test_a_network_in_stages_needs_its_square_input(folder: Path) -> None:
     write(folder, value)
     with pytest.raises(ModelFolderError, match="prompt_input is missing"):
         ModelFolder.read(folder)
+
+
+@pytest.mark.parametrize("network", ["focus", "plain"])
+def test_the_shipped_model_has_what_engines_are_built_and_judged_by(network: str) -> None:
+    model = ModelFolder.read(default_model_dir())
+    assert model.samples is not None and network in model.engine.inputs
+    for precision in (FP32, FP16, MIXED):
+        assert all(path.is_file() for path in model.networks(network, precision).values())
 
 
 def test_a_trained_folder_has_no_networks_yet(folder: Path) -> None:

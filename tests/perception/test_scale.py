@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from focusdepth_core.perception.result import Space
+from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.scale import MIN_POINTS, ScaleFitter
 
 SCALE, SHIFT = 0.25, 0.4
@@ -33,6 +33,14 @@ def test_exact_points_give_the_exact_scale(space: Space, empty: float) -> None:
     assert (scale.space, scale.source) == (space, "depth_hint")
     assert scale.residual < 1e-4
     np.testing.assert_allclose(scale.to_metres(raw), z, rtol=1e-3)
+
+
+@pytest.mark.parametrize("space", [Space.AFFINE_DISPARITY, Space.AFFINE_DEPTH])
+def test_what_is_no_depth_is_no_number_of_metres(space: Space) -> None:
+    scale = Scale(0.5, -1.0, space, "parameter", residual=np.nan, inliers=np.nan)
+    raw = np.array([4, 2, 1, np.inf, -np.inf, np.nan], np.float32)
+    np.testing.assert_allclose(scale.to_metres(raw), [1, *[np.nan] * 5])
+    np.testing.assert_array_equal(raw[:3], [4, 2, 1])
 
 
 @pytest.mark.parametrize("space", [Space.AFFINE_DISPARITY, Space.AFFINE_DEPTH])
