@@ -54,8 +54,9 @@ def _distortion(info: CameraInfo) -> tuple[float, ...]:
     d = tuple(info.d)
     if not any(d):
         return ()
-    known = FISHEYE if len(d) == 4 else POLYNOMIAL
-    if info.distortion_model not in known or len(d) not in (4, 5, 8, 12, 14) or not all(map(math.isfinite, d)):
+    lengths = (4,) if info.distortion_model in FISHEYE else (4, 5, 8, 12, 14)
+    known = info.distortion_model in (*FISHEYE, *POLYNOMIAL)
+    if not known or len(d) not in lengths or not all(map(math.isfinite, d)):
         raise ValueError(
             f"camera_info has distortion '{info.distortion_model}' with {len(d)} coefficients, which is not known; "
             "rectify the image and set rectified to true"

@@ -78,8 +78,11 @@ class Keyframes:
 
         What the finder raises is raised if this waits for it, and else told until a keyframe goes well.
         """
+        stands_still = frame.stamp == self._stamp
         self._move_to(frame)
         wanted = [target for target in targets if target.box is None]
+        if wanted and stands_still:
+            self._troubles.append("nothing can be followed: the stamps of the images do not advance")
         self._take()
         if wanted and self._search is None and self._is_due(wanted):
             self._search = self._last = _Search(self._finder, frame, wanted, self._view)

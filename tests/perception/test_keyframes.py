@@ -234,6 +234,14 @@ def test_what_was_wrong_is_taken_back_after_a_new_start(film: Film, oracle: Orac
     assert changes(told) == ["target 'mug' cannot be followed well: its box is a guess", ""]
 
 
+def test_stamps_that_do_not_advance_are_told(film: Film, oracle: Oracle) -> None:
+    told: list[str] = []
+    keyframes = Keyframes(oracle, max_age=100, min_change=NEVER, report=told.append)
+    for n in range(3):
+        keyframes.carry(film.frame(n, stamp=1.0), [MUG])
+    assert changes(told) == ["nothing can be followed: the stamps of the images do not advance"]
+
+
 class Fragile(Oracle):
     """Fails on frame 0."""
 

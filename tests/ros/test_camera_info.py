@@ -65,6 +65,8 @@ def test_an_image_that_is_not_rectified_goes_by_k_and_d() -> None:
     fisheye = _info(p=p, d=d[:4], distortion_model="equidistant")
     assert intrinsics_of(fisheye, rectified=False) == Intrinsics(500, 510, 319.5, 239.5, 640, 480, d[:4], True)
     assert intrinsics_of(_info(d=[0.0] * 5), rectified=False) == intrinsics_of(_info())
+    four = _info(p=p, d=d[:4], distortion_model="plumb_bob")
+    assert intrinsics_of(four, rectified=False).distortion == d[:4]
 
 
 @pytest.mark.parametrize(("model", "d"), [("pancake", [0.1] * 5), ("equidistant", [0.1] * 5), ("plumb_bob", [0.1] * 3)])
