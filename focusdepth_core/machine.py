@@ -29,6 +29,12 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def commit() -> str:
+    """Of the checkout that this file is in, with + if files differ from it; empty outside of one."""
+    where = str(Path(__file__).parent)
+    return _said("git", "-C", where, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
+
+
 def gpu() -> str:
     """Name, driver and memory, or on Jetson the computer's name and its power mode; empty where there is none."""
     if Path("/etc/nv_tegra_release").exists():

@@ -31,7 +31,7 @@ from focusdepth_core.engine.console import progress
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import BACKENDS, COMPILED, TORCH, Networks, open_model
 from focusdepth_core.engine.timing import SETTLE, TIMED, interleaved, quantiles, timed
-from focusdepth_core.machine import gpu, machine, versions
+from focusdepth_core.machine import commit, gpu, machine, versions
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import network_inputs
@@ -200,6 +200,7 @@ def run(args: argparse.Namespace) -> None:
         "method": f"batch 1, {args.turns} turns of {SETTLE} calls to settle and {TIMED} timed calls of each, ratios of "
         f"medians; frame {args.frame[0]}x{args.frame[1]} with one target",
         "date": date.today().isoformat(),
+        "commit": commit(),
         "machine": machine(),
         "gpu": gpu(),
         "versions": versions(PACKAGES),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from focusdepth_core.fde_bench.pairs import METRICS, RELATIVE, Pairs
 from focusdepth_core.fde_bench.prompts import JITTERED, WRONG
 from focusdepth_core.fde_bench.summary import Summary
-from focusdepth_core.machine import machine, versions
+from focusdepth_core.machine import commit, machine, versions
 
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "pyarrow")
 SIZES = {"small": (0, 0.005), "medium": (0.005, 0.02), "large": (0.02, 1.01)}  # share of the image
@@ -36,19 +35,10 @@ def provenance() -> dict:
     """When, with which code and on what."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "versions": versions(PACKAGES),
     }
-
-
-def _commit() -> str | None:
-    """Of the checkout that this file is in, with + if files differ from it; None outside of one."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def results(pairs: Pairs, net: str, baseline: str) -> dict:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.machine import machine, versions
+from focusdepth_core.machine import commit, machine, versions
 from focusdepth_ros import benchmark, transport
 from focusdepth_ros.benchmark.figures import figures
 from focusdepth_ros.benchmark.listener import ANSWER, METRIC, POINTS, Listener
@@ -163,6 +163,7 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
             "or of what the case says"
         ),
         "transport": "Fast DDS by shared memory of 64 MiB, config/fastdds_shm.xml; allocator as in the launch files",
+        "commit": commit(),
         "machine": machine(),
         "versions": versions(PACKAGES),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

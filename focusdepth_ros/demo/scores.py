@@ -11,7 +11,7 @@ import numpy as np
 
 from focusdepth_core import __version__
 from focusdepth_core.fde_bench.metrics import PairMetrics, evaluate_pair
-from focusdepth_core.machine import machine, versions
+from focusdepth_core.machine import commit, machine, versions
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import Space
@@ -77,6 +77,7 @@ def figures(recording: Recording, scored: Sequence[Scored], settings: dict[str, 
             "focus": _absrel([one.focus_metrics for one in scored]),
             "plain": _absrel([one.plain_metrics for one in scored]),
         },
+        "commit": commit(),
         "machine": machine(),
         "versions": _versions(),
         "scored_images": len(scored),

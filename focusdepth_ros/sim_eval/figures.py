@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from focusdepth_core import __version__
-from focusdepth_core.machine import machine, versions
+from focusdepth_core.machine import commit, machine, versions
 from focusdepth_core.sim.task import visible_position
 from focusdepth_ros.sim_eval.trial import SENSORS, Trial, distance_m
 
@@ -41,6 +41,7 @@ def figures(trials: Sequence[Trial], settings: dict[str, Any]) -> dict[str, Any]
         "position_error_m": first["position_error_m"],
         **settings,
         "depth_hint": result,
+        "commit": commit(),
         "machine": machine(),
         "versions": own | versions(PACKAGES),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
