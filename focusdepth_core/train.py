@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,17 @@ def load_recipe(path: Path) -> TrainConfig:
 
 
 def main() -> None:
-    try:
+    with in_a_sentence():
         from focusdepth_core.training.run import train
 
-        config = read_config(sys.argv[1:])
-        train(config)
+        train(read_config(sys.argv[1:]))
+
+
+@contextmanager
+def in_a_sentence() -> Iterator[None]:
+    """Ends the process with one for an error that a user can mend, and for Ctrl-C."""
+    try:
+        yield
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

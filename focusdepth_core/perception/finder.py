@@ -14,7 +14,7 @@ from focusdepth_core.engine.open import open_model
 from focusdepth_core.engine.staged import StagedEngine
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
-from focusdepth_core.perception.network_inputs import check_targets, network_inputs
+from focusdepth_core.perception.network_inputs import check_target, check_targets, network_inputs
 from focusdepth_core.perception.target import Target
 
 
@@ -49,9 +49,7 @@ class Finder:
 
     def check(self, target: Target) -> None:
         """Raises ``ValueError`` for a target that it cannot look for."""
-        check_targets(self.model, [target])
-        if self._texts is not None and target.text is not None:
-            self._texts.features(target.text)
+        check_target(self.model, self._texts, target)
 
     def find(self, frame: Frame, targets: Sequence[Target]) -> list[np.ndarray]:
         """The mask of each target, H,W bool, empty where it is not to be seen. Raises as ``Pipeline.process``."""

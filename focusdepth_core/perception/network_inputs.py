@@ -28,6 +28,13 @@ def check_targets(model: ModelFolder, targets: Sequence[Target]) -> None:
             )
 
 
+def check_target(model: ModelFolder, texts: Optional[Texts], target: Target) -> None:
+    """Raises ``ValueError`` for a target that the model cannot be asked for: by a text it does not take or know."""
+    check_targets(model, [target])
+    if texts is not None and target.text is not None:
+        texts.features(target.text)
+
+
 def network_inputs(
     model: ModelFolder,
     frame: Frame,

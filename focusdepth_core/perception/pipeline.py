@@ -17,7 +17,7 @@ from focusdepth_core.perception.cut import CutDetector
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.letterbox import Letterbox
-from focusdepth_core.perception.network_inputs import check_targets, network_inputs
+from focusdepth_core.perception.network_inputs import check_target, check_targets, network_inputs
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_core.perception.scale import ScaleFitter
@@ -84,10 +84,8 @@ class Pipeline:
         """Raises ``ValueError`` for a target that the model cannot be asked for: by a text it does not take or know."""
         if self._keyframes is not None and target.box is None:
             self._keyframes.check(target)
-            return
-        check_targets(self.model, [target])
-        if self._texts is not None and target.text is not None:
-            self._texts.features(target.text)
+        else:
+            check_target(self.model, self._texts, target)
 
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.

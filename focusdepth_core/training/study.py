@@ -12,10 +12,11 @@ OUT/NAME and goes on where it stopped, so the same command does until all are do
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from focusdepth_core.train import in_a_sentence
 
 if TYPE_CHECKING:  # each of the loader's processes imports this module, and those are not to wait for the networks
     from focusdepth_core.training.recipe import TrainConfig
@@ -71,7 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of all runs, in place of the file's")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="these runs of it, in the order of the file")
     args = parser.parse_args()
-    try:
+    with in_a_sentence():
         from focusdepth_core.training.run import train
 
         runs = read_study(args.study, args.out)
@@ -81,10 +82,6 @@ def main() -> None:
         for name in [name for name in runs if name in (args.only or runs)]:
             print(f"run {name}")
             train(runs[name])
-    except (ValueError, OSError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from the last checkpoint")
 
 
 if __name__ == "__main__":
