@@ -22,12 +22,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 import numpy as np
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.engine.console import progress
+from focusdepth_core.engine.console import progress, show_times
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import BACKENDS, COMPILED, TORCH, Networks, open_model
 from focusdepth_core.engine.timing import SETTLE, TIMED, interleaved, quantiles, timed
@@ -38,10 +38,12 @@ from focusdepth_core.perception.network_inputs import network_inputs
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
 
+FRAME = "frame"  # the whole of it, among the calls that are timed
 TORCH_FP16 = "torch-fp16"  # no backend of its own: what others are compared with on a GPU
 PACKAGES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "opencv-python-headless")
 
 Size = tuple[int, int]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,28 +60,49 @@ class Method:
                 raise ValueError(f"--{name}: {value} is given; give at least 1")
 
 
+class Absent(dict[str, str]):
+    """Why backends are not among the results."""
+
+    def tried(self, backend: str, call: Callable[[], T]) -> Optional[T]:
+        """What ``call`` gives; None if it, or an earlier one of this backend, failed."""
+        if backend in self:
+            return None
+        try:
+            return call()
+        except EngineError as error:
+            self[backend] = str(error)
+        except Exception as error:  # compilers, drivers and memory fail in many ways; the others are timed all the same
+            self[backend] = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return None
+
+
 def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[str, Any]:
-    """Of each backend that could be opened: ``networks`` by name, and ``stages``; ``absent``: why of the others."""
-    opened, absent = _opened(model, backends)
-    if not opened:
-        raise EngineError("; ".join(f"{backend}: {why}" for backend, why in absent.items()))
-    calls, frames = {}, {}
-    stages: dict[str, dict[str, list[float]]] = {}
+    """Of each backend that ran to the end: ``networks`` by name, and ``stages``; ``absent``: why of the others.
+
+    Raises ``EngineError`` with the reasons if none did.
+    """
+    absent, calls = Absent(), {}
+    stages: dict[str, dict[str, list[float]]] = {backend: {} for backend in backends}
+    opened = _opened(model, backends, absent)
     for backend, networks in opened.items():
-        for name, call in _network_calls(model, networks, method.targets).items():
-            calls[backend, name] = call
-        frames[backend] = _frame_call(model, networks, method.frame, stages.setdefault(backend, {}))
-    every = interleaved({**calls, **{(backend, "frame"): call for backend, call in frames.items()}}, method.turns)
+        own = absent.tried(backend, partial(_calls, model, networks, method, stages[backend])) or {}
+        calls.update({(backend, name): partial(absent.tried, backend, call) for name, call in own.items()})
+    every = interleaved(calls, method.turns)
+    told = {name: absent.tried(name, partial(_gpu_stages, model, one, method.frame)) for name, one in opened.items()}
+    ended = {backend: networks for backend, networks in opened.items() if backend not in absent}
+    if not ended:
+        raise EngineError("; ".join(f"{backend}: {why}" for backend, why in absent.items()))
+    every = {(backend, name): times for (backend, name), times in every.items() if backend in ended}
     result = {
         backend: {
             "runs_on": networks.focus.name,
             "why": networks.why,
-            "networks": {name: _row(every, backend, name) for own, name in calls if own == backend},
+            "networks": {name: _row(every, backend, name) for own, name in every if own == backend and name != FRAME},
             "stages": {stage: quantiles(timed(times)) for stage, times in stages[backend].items()}
-            | {"frame": quantiles(every[backend, "frame"])}
-            | _gpu_stages(model, networks, method.frame),
+            | {FRAME: quantiles(every[backend, FRAME])}
+            | (told[backend] or {}),
         }
-        for backend, networks in opened.items()
+        for backend, networks in ended.items()
     }
     return {"model": model.name, "input": [model.input.width, model.input.height], "backends": result, "absent": absent}
 
@@ -93,15 +116,14 @@ def _row(every: Mapping[tuple[str, str], Sequence[float]], backend: str, name: s
     return row
 
 
-def _opened(model: ModelFolder, backends: Sequence[str]) -> tuple[dict[str, Networks], dict[str, str]]:
-    opened, absent = {}, {}
+def _opened(model: ModelFolder, backends: Sequence[str], absent: Absent) -> dict[str, Networks]:
     with progress() as report:
-        for backend in backends:
-            try:
-                opened[backend] = _torch_fp16(model) if backend == TORCH_FP16 else open_model(model, backend, 0, report)
-            except EngineError as error:
-                absent[backend] = str(error)
-    return opened, absent
+        opened = {backend: absent.tried(backend, partial(_open, model, backend, report)) for backend in backends}
+    return {backend: networks for backend, networks in opened.items() if networks is not None}
+
+
+def _open(model: ModelFolder, backend: str, report: Callable[[str], None]) -> Networks:
+    return _torch_fp16(model) if backend == TORCH_FP16 else open_model(model, backend, 0, report)
 
 
 def _torch_fp16(model: ModelFolder) -> Networks:
@@ -110,22 +132,24 @@ def _torch_fp16(model: ModelFolder) -> Networks:
     return Networks(*open_folder(model, 0, half=True))
 
 
-def _network_calls(model: ModelFolder, networks: Networks, counts: Sequence[int]) -> dict[str, Callable[[], object]]:
-    """The plain network, and the prompted one with so many targets."""
+def _calls(
+    model: ModelFolder, networks: Networks, method: Method, stages: dict[str, list[float]]
+) -> dict[str, Callable[[], object]]:
+    """The plain network, the prompted one with so many targets, and a whole frame, which appends to ``stages``."""
     width, height = model.input.width, model.input.height
     frame, letterbox = _frame((width, height)), Letterbox(width, height, model.input)
     inputs = partial(network_inputs, model, frame, letterbox, texts=networks.texts, priors={})
     calls: dict[str, Callable[[], object]] = {"plain": partial(networks.plain.run, inputs(targets=[]))}
-    for count in counts:
+    for count in method.targets:
         given = inputs(targets=_targets(count, (width, height)))
         calls[f"focus, {count} target{'s' * (count > 1)}"] = partial(networks.focus.run, given)
-    return calls
+    return {**calls, FRAME: _frame_call(model, networks, method.frame, stages)}
 
 
 def _frame_call(
     model: ModelFolder, networks: Networks, size: Size, stages: dict[str, list[float]]
 ) -> Callable[[], object]:
-    """A whole frame with one target; appends to ``stages``."""
+    """With one target."""
     pipeline = Pipeline(model, networks.focus, networks.plain, networks.texts)
     frame, targets = _frame(size), _targets(1, size)
 
@@ -209,7 +233,7 @@ def run(args: argparse.Namespace) -> None:
     for size in args.sizes or [None]:
         with ExitStack() as stack:
             results.append(bench(_model(args.model, size, stack), backends, method))
-        show(results[-1])
+        show_times(results[-1])
     if args.out:
         args.out.write_text(json.dumps({**about, "results": results}, indent=1) + "\n", encoding="utf-8")
 
@@ -220,23 +244,3 @@ def _model(path: Path, size: Optional[Size], stack: ExitStack) -> ModelFolder:
     from focusdepth_core.engine.random_model import exported
 
     return exported(path, size, Path(stack.enter_context(TemporaryDirectory())))
-
-
-def show(result: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    backends = result["backends"]
-    title = f"{result['model']}, input {result['input'][0]} x {result['input'][1]}: p50 in ms (times the plain net)"
-    table = Table("", *backends, title=title)
-    for name in next(iter(backends.values()))["networks"]:
-        rows = [found["networks"][name] for found in backends.values()]
-        table.add_row(name, *(f"{row['p50_ms']:.2f} ({row['ratio_to_plain']:.2f})" for row in rows))
-    table.add_section()
-    for stage in dict.fromkeys(stage for found in backends.values() for stage in found["stages"]):
-        times = [found["stages"].get(stage) for found in backends.values()]
-        table.add_row(stage, *("" if one is None else f"{one['p50_ms']:.2f}" for one in times))
-    console = Console()
-    console.print(table)
-    for backend, why in result["absent"].items():
-        console.print(f"without {backend}: {why}")

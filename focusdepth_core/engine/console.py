@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Optional
+from typing import Any, Optional
 
 from focusdepth_core.engine.self_check import AT_LEAST, Figures
 from focusdepth_core.engine.settings import Thresholds
@@ -69,3 +69,24 @@ def show_verdicts(title: str, rows: Mapping[str, Optional[Figures]], limits: Thr
         cells = [f"{v:.3f}" if key in AT_LEAST else f"{100 * v:.2g}%" for key, v in values.items()]
         table.add_row(name, *cells, "; ".join(figures.faults(limits)) or "passed")
     Console().print(table)
+
+
+def show_times(result: Mapping[str, Any]) -> None:
+    """Of ``bench.bench``: a table, and what is not in it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    backends = result["backends"]
+    title = f"{result['model']}, input {result['input'][0]} x {result['input'][1]}: p50 in ms (times the plain net)"
+    table = Table("", *backends, title=title)
+    for name in next(iter(backends.values()))["networks"]:
+        rows = [found["networks"][name] for found in backends.values()]
+        table.add_row(name, *(f"{row['p50_ms']:.2f} ({row['ratio_to_plain']:.2f})" for row in rows))
+    table.add_section()
+    for stage in dict.fromkeys(stage for found in backends.values() for stage in found["stages"]):
+        times = [found["stages"].get(stage) for found in backends.values()]
+        table.add_row(stage, *("" if one is None else f"{one['p50_ms']:.2f}" for one in times))
+    console = Console()
+    console.print(table)
+    for backend, why in result["absent"].items():
+        console.print(f"without {backend}: {why}", markup=False)

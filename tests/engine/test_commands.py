@@ -16,6 +16,7 @@ from focusdepth_core.engine import verify
 from focusdepth_core.engine.cache import cache_folder
 from focusdepth_core.engine.console import progress
 from focusdepth_core.engine.model_folder import ModelFolder
+from focusdepth_core.engine.tensorrt_backend import TensorRtEngine
 from focusdepth_core.engine.timing import SETTLE, TIMED, WARM_UP, interleaved, quantiles, timed
 from tests.engine import fake_tensorrt
 from tests.engine.fake_tensorrt import Fake
@@ -205,6 +206,28 @@ def test_bench_times_every_backend_beside_the_plain_network(call, fake: Fake, mo
             assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
         assert {"preprocess", "inference", "postprocess", "frame"} < found["stages"].keys()
     assert "gpu compute" in result["backends"]["tensorrt"]["stages"]
+
+
+@pytest.mark.parametrize("fails", ["at once", "later"])
+def test_bench_goes_on_without_a_backend_that_fails(
+    call, fake: Fake, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def run(self: TensorRtEngine, inputs: object) -> dict[str, np.ndarray]:
+        if fails == "at once" or fake.cuda.launched > 10:
+            raise RuntimeError("CUDA out of memory\nof 80 GB")
+        return own(self, inputs)  # type: ignore[arg-type]
+
+    call("build", model)
+    own, out = TensorRtEngine.run, tmp_path / "engine_fake.json"
+    monkeypatch.setattr(TensorRtEngine, "run", run)
+    arguments = ("--backends", "tensorrt", "onnxruntime", "--turns", 2, "--targets", 1, "--frame", "160x90")
+    assert "without tensorrt: failed: RuntimeError: CUDA out of memory\n" in call(
+        "bench", model, *arguments, "--out", out
+    )
+    (result,) = json.loads(out.read_text())["results"]
+    assert result["backends"].keys() == {"onnxruntime"} and result["absent"].keys() == {"tensorrt"}
+    with pytest.raises(SystemExit, match="tensorrt: failed: RuntimeError: CUDA out of memory"):
+        call("bench", model, *arguments[:2], *arguments[3:])
 
 
 @pytest.mark.parametrize(
