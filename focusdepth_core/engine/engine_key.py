@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.engine.model_folder import WEIGHTS
 from focusdepth_core.engine.tensorrt_build import Runtime
 
 SCHEMA = 1  # of how engines are built; another one makes all older engines stale
+# In an ONNX file the place of a tensor in another: a field of TensorProto with the key "location" and the file's name.
+EXTERNAL = re.compile(rb"\x6a([\x80-\xff]?.)\x0a\x08location\x12([\x80-\xff]?.)", re.DOTALL)
 JETSON = Path("/etc/nv_tegra_release")  # where the GPU has the computer's memory, of which there are several sizes
 
 
@@ -63,16 +65,30 @@ class EngineKey:
 
 
 def network_sha256(network: Path) -> str:
-    """Of an ONNX file, and of the weights beside it if it names them. Raises ``EngineError`` if they cannot be read."""
+    """Of an ONNX file, and of the files with weights that it names. Raises ``EngineError`` if they cannot be read."""
     try:
         graph = network.read_bytes()
         digest = hashlib.sha256(graph)
-        if WEIGHTS.encode() in graph:
-            status = network.with_name(WEIGHTS).stat()
-            digest.update(_sha256(network.with_name(WEIGHTS), status.st_size, status.st_mtime_ns))
+        for name in external_files(graph):
+            status = network.with_name(name).stat()
+            digest.update(_sha256(network.with_name(name), status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise EngineError(f"{network} cannot be read: {error}") from None
     return digest.hexdigest()
+
+
+def external_files(graph: bytes) -> list[str]:
+    """That an ONNX file names, read without the ``onnx`` package, which robots do without."""
+    names = set()
+    for found in EXTERNAL.finditer(graph):
+        length, entry = (_varint(digits) for digits in found.groups()[::-1])
+        if found.end() - found.end(1) + length == entry:  # else it is by accident in some weights
+            names.add(graph[found.end() : found.end() + length].decode(errors="replace"))
+    return sorted(names)
+
+
+def _varint(digits: bytes) -> int:
+    return sum((digit & 0x7F) << 7 * place for place, digit in enumerate(digits))
 
 
 @lru_cache(maxsize=4)

@@ -19,8 +19,8 @@ import pytest
 from focusdepth_core.engine import engine_key
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.cache import Cached, Entry, Manifest, cache_folder, cached
-from focusdepth_core.engine.engine_key import EngineKey, network_sha256
-from focusdepth_core.engine.model_folder import WEIGHTS
+from focusdepth_core.engine.engine_key import EngineKey, external_files, network_sha256
+from focusdepth_core.engine.model_folder import WEIGHTS, default_model_dir
 from focusdepth_core.engine.tensorrt_backend import StalePlan
 from focusdepth_core.engine.tensorrt_build import Runtime
 
@@ -110,18 +110,42 @@ def test_what_does_not_matter_asks_for_none(network: Path, monkeypatch: pytest.M
     assert maker.cached(entry(network, replace(RUNTIME, memory_mb=7_500))).engine == b"plan 3"
 
 
-@pytest.mark.parametrize("name", ["focus.fp16.onnx", WEIGHTS])
+def with_weights_in(path: Path, *places: str) -> None:
+    """Writes a network with a constant in each of the files ``places``."""
+    onnx = pytest.importorskip("onnx")
+    data = pytest.importorskip("onnx.external_data_helper")
+    graph = onnx.helper.make_graph([], "graph", [], [])
+    for place in places:
+        tensor = graph.initializer.add(name=place, data_type=onnx.TensorProto.FLOAT, dims=[3], raw_data=b"some weights")
+        data.set_external_data(tensor, place, 0, 12)
+        tensor.ClearField("raw_data")
+        path.with_name(place).write_bytes(b"some weights")
+    noise = b"j\x17\x0a\x08location\x12\x7fno.bin"  # as if it were in some weights
+    graph.initializer.add(name="own", data_type=onnx.TensorProto.FLOAT, dims=[7], raw_data=noise.ljust(28))
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+LONG = f"{'long_' * 40}.data"
+
+
+@pytest.mark.parametrize("name", ["focus.fp16.onnx", WEIGHTS, "model.onnx_data", LONG])
 def test_an_edited_network_is_another(network: Path, name: str) -> None:
-    network.write_bytes(f"a graph with {WEIGHTS}".encode())
-    network.with_name(WEIGHTS).write_bytes(b"some weights")
+    with_weights_in(network, WEIGHTS, "model.onnx_data", LONG)
     maker = Maker()
     maker.cached(entry(network))
+    assert maker.cached(entry(network)).engine == b"plan 1"
     network.with_name(name).write_bytes(network.with_name(name).read_bytes() + b"!")
     assert maker.cached(entry(network)).engine == b"plan 2"
 
 
+def test_the_shipped_networks_name_their_weights() -> None:
+    for path in default_model_dir().glob("*.onnx"):
+        assert external_files(path.read_bytes()) == [WEIGHTS]
+
+
 def test_a_network_that_cannot_be_read_is_named(network: Path) -> None:
-    network.write_bytes(WEIGHTS.encode())
+    with_weights_in(network, WEIGHTS)
+    network.with_name(WEIGHTS).unlink()
     with pytest.raises(EngineError, match=f"focus.fp16.onnx cannot be read: .*{WEIGHTS}"):
         network_sha256(network)
 
