@@ -12,6 +12,10 @@ class EngineError(RuntimeError):
     """A network that cannot be loaded, or inputs that it does not take; one sentence with the file and the value."""
 
 
+class OutOfMemory(EngineError):
+    """Of the GPU. What takes more memory need not be tried."""
+
+
 class Engine(Protocol):
     """One loaded network. ``name``: of the backend and what it runs on."""
 

@@ -100,7 +100,11 @@ def _open(model: ModelFolder, backend: str, threads: int, report: Report) -> Net
 def _open_tensorrt(model: ModelFolder, texts: Optional[Texts], report: Report) -> Networks:
     tensorrt = TensorRtModel(model, texts, report)
     focus, plain = tensorrt.open(FOCUS), tensorrt.open(PLAIN)
-    why = f"TensorRT and a GPU are there; focus in {focus.precision}, plain in {plain.precision}"
+    preparation = dict.fromkeys(built.parts[-1].engine.frames_by for built in (focus, plain))  # the last has the image
+    why = (
+        f"TensorRT and a GPU are there; focus in {focus.precision}, plain in {plain.precision}; frames are prepared by "
+        f"{', '.join(preparation)}"
+    )
     return Networks(focus.engine, plain.engine, texts, why)
 
 

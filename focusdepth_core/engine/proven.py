@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from focusdepth_core.engine import samples
-from focusdepth_core.engine.base import Engine, EngineError, Texts
+from focusdepth_core.engine.base import Engine, EngineError, OutOfMemory, Texts
 from focusdepth_core.engine.cache import Cached, Entry, cached
 from focusdepth_core.engine.engine_key import EngineKey
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.self_check import Figures, check, recorded
+from focusdepth_core.engine.self_check import VERSION, Figures, check, recorded
 from focusdepth_core.engine.settings import FP16, FP32, INT8, MIXED, TARGETS, Shape
 from focusdepth_core.engine.staged import joined
 from focusdepth_core.engine.tensorrt_backend import TensorRtEngine
@@ -63,23 +63,35 @@ class TensorRtModel:
         return [p for p in wanted if all(path.is_file() for path in self.model.networks(network, p).values())]
 
     def open(self, network: str) -> Built:
-        """In the first precision that passes.
+        """In the first precision that can be built and passes.
 
-        Raises ``EngineError`` with the figures of all if none does, and what building and loading raise.
+        Raises ``EngineError`` with the reasons and figures of all if none does, ``OutOfMemory`` at the first that lacks
+        memory, as those after it take more.
         """
         refused = []
         for precision in self.precisions(network):
-            built = self.build(network, precision)
-            faults = self.faults(network, built)
-            if not faults:
-                return built
-            built.close()
-            refused.append(f"{precision}: {', '.join(faults)}")
-            self._report(f"the engine of {network} does not pass its self-check in {refused[-1]}")
+            try:
+                return self._proven(network, precision)
+            except OutOfMemory:
+                raise
+            except EngineError as error:
+                refused.append(f"{precision}: {error}")
+                self._report(f"the engine of {network} is not used in {refused[-1]}")
         raise EngineError(
-            f"{self._name} computes {network} of model {self.model.name} wrongly ({'; '.join(refused)}); take another "
-            "version of TensorRT, or the backend onnxruntime"
+            f"{self._name} computes {network} of model {self.model.name} rightly in no precision "
+            f"({'; '.join(refused)}); take another version of TensorRT, or the backend onnxruntime"
         )
+
+    def _proven(self, network: str, precision: str) -> Built:
+        built = self.build(network, precision)
+        try:
+            faults = self.faults(network, built)
+            if faults:
+                raise EngineError(f"it does not pass its self-check: {', '.join(faults)}")
+        except BaseException:
+            built.close()
+            raise
+        return built
 
     def build(self, network: str, precision: str) -> Built:
         """From the cache where it can be."""
@@ -101,6 +113,7 @@ class TensorRtModel:
         about = {
             "engines": [part.manifest.plan_sha256 for part in built.parts],
             "samples_sha256": self._samples_sha256,
+            "check": VERSION,
             "gpu": self.runtime.gpu,
             "driver": self.runtime.driver,
         }

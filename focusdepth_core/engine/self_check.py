@@ -22,6 +22,7 @@ from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import network_inputs
 from focusdepth_core.perception.result import Space
 
+VERSION = 1  # of how the figures are found; another one has every engine judged again
 FOCUS, PLAIN = "focus", "plain"
 AT_LEAST = ("boundary_f1", "mask_iou")  # the others are errors
 MIN_ABSREL = 0.01  # changes are relative to at least that: of a scene that is answered perfectly they mean nothing

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from focusdepth_core.engine.base import EngineError, check_inputs
+from focusdepth_core.engine.base import EngineError, OutOfMemory, check_inputs
 from focusdepth_core.engine.cuda.frames import Frames
 from focusdepth_core.engine.cuda.memory import Cuda, open_cuda
 from focusdepth_core.engine.tensorrt_names import library
@@ -42,17 +42,18 @@ class Graph:
 class TensorRtEngine:
     """See ``Engine``. Any thread may call ``run``; calls wait for each other.
 
-    ``plan``: from ``tensorrt_build.build``; ``network``: its name in messages. With ``cuda_graph``, runs whose shapes
-    are those of the runs before are replayed as a graph. ``takes_frames``: the image may be given as a ``FrameInput``,
-    which the GPU then prepares; so where it has proven to do that right.
+    ``plan``: from ``tensorrt_build.build``; ``network``: its name in messages. Runs whose shapes are those of the
+    runs before are replayed as a CUDA graph, where that can be captured. ``takes_frames``: the image may be given as a
+    ``FrameInput``, which the GPU then prepares; so where it has proven to do that right. ``frames_by``: what prepares
+    them, and why it is not the GPU.
 
     Raises ``StalePlan`` for a plan that does not load, ``EngineError`` without TensorRT, driver, GPU or enough memory.
     """
 
-    def __init__(self, plan: bytes, network: str, cuda_graph: bool = True) -> None:
+    def __init__(self, plan: bytes, network: str) -> None:
         self._trt, self._cuda, self._network = library(), open_cuda(), network
         self.name = f"{self._trt}, {self._cuda.device.name}"
-        self._wants_graph, self._graph, self._runs, self._lock = cuda_graph, Graph(self._cuda), 0, Lock()
+        self._wants_graph, self._graph, self._runs, self._lock = True, Graph(self._cuda), 0, Lock()
         self._resources = ExitStack()
         self._finalizer = weakref.finalize(self, self._resources.close)
         self._finalizer.atexit = False  # the process takes its memory along
@@ -70,7 +71,7 @@ class TensorRtEngine:
             except BaseException:
                 self.close()
                 raise
-            self._frames = self._proven_frames()
+            self._frames, self.frames_by = self._proven_frames()
         self.takes_frames = self._frames is not None
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -137,7 +138,7 @@ class TensorRtEngine:
 
     def _load_error(self) -> EngineError:
         error = self._trt.error(f"the engine of {self._network} cannot be loaded by {self._trt}", "it is damaged")
-        return error if "out of memory" in str(error) else StalePlan(str(error))
+        return error if isinstance(error, OutOfMemory) else StalePlan(str(error))
 
     def _tensor(self, name: str, shape: Shape, least: Shape, most: Shape) -> Tensor:
         dtype = numpy_type(self._trt, self._engine, name)
@@ -145,19 +146,18 @@ class TensorRtEngine:
         self._resources.callback(self._cuda.release, buffer)
         return Tensor(name, dtype, shape, least, most, buffer)
 
-    def _proven_frames(self) -> Optional[Frames]:
+    def _proven_frames(self) -> tuple[Optional[Frames], str]:
         image = self._inputs.get(IMAGE)
         if image is None or image.dtype != np.float32 or -1 in image.shape:
-            return None
+            return None, f"the CPU: the network has no '{IMAGE}' of a fixed size in FP32"
         try:
             frames = Frames(self._cuda)
             self._resources.callback(frames.release)
             with self._cuda.current():  # which makes EngineErrors of PyCUDA's
                 frames.prove(image.shape[3], image.shape[2], image.buffer, self._stream)
         except (EngineError, ValueError) as error:
-            LOG.info("frames for %s are prepared by the CPU: %s", self._network, error)
-            return None
-        return frames
+            return None, f"the CPU: {error}"
+        return frames, "the GPU"
 
     def _give(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Checks the inputs and puts them where the GPU gets them from."""

@@ -9,7 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.base import EngineError, OutOfMemory
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")  # in order of preference
 KEPT_ERRORS = 8
@@ -41,9 +41,8 @@ class Library:
         """In TensorRT's words if it wrote any, else ``otherwise``, in one line."""
         reason = " ".join((self.errors[-1] if self.errors else otherwise).split())
         if OUT_OF_MEMORY.search(" ".join(self.errors)):
-            reason = (
-                f"out of memory; close other programs on the GPU, or take a smaller model or fewer targets ({reason})"
-            )
+            remedy = "close other programs on the GPU, or take a smaller model or fewer targets"
+            return OutOfMemory(f"{what}: out of memory; {remedy} ({reason})")
         return EngineError(f"{what}: {reason}")
 
     def __str__(self) -> str:

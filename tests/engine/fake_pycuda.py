@@ -17,6 +17,10 @@ class Error(Exception):
     pass
 
 
+class MemoryError(Error):  # as pycuda calls it
+    pass
+
+
 def install(monkeypatch: pytest.MonkeyPatch, cuda: FakeCudart) -> None:
     """From now on ``import pycuda.driver`` gives this."""
     package, driver = ModuleType("pycuda"), ModuleType("pycuda.driver")
@@ -34,7 +38,7 @@ def _names(cuda: FakeCudart) -> dict[str, Any]:
         assert stack, "there is no current context"
         pointer = ctypes.c_void_p()
         if getattr(cuda, function)(ctypes.byref(pointer), *arguments):
-            raise Error("out of memory")
+            raise MemoryError("out of memory")
         return pointer.value or 0
 
     class Device:
@@ -83,7 +87,7 @@ def _names(cuda: FakeCudart) -> dict[str, Any]:
     def pagelocked_empty(shape: int, dtype: Any, order: str = "C", mem_flags: int = 0) -> np.ndarray:
         assert bool(mem_flags) == cuda.integrated
         if shape > cuda.free:
-            raise Error("out of memory")
+            raise MemoryError("out of memory")
         host = np.empty(shape, dtype).view(HostAllocation)
         cuda.memory[host.ctypes.data] = host
         return host.view(np.ndarray) if mem_flags == 0 else host[:]
@@ -116,6 +120,7 @@ def _names(cuda: FakeCudart) -> dict[str, Any]:
 
     return {
         "Error": Error,
+        "MemoryError": MemoryError,
         "init": lambda: None,
         "Device": Device,
         "Context": Context,

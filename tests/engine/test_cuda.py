@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.base import EngineError, OutOfMemory
 from focusdepth_core.engine.cuda import cudart
 from focusdepth_core.engine.cuda.frames import Frames
 from focusdepth_core.engine.cuda.memory import open_cuda
@@ -45,7 +45,7 @@ def test_an_engine_runs_over_pycuda(plan: bytes, monkeypatch: pytest.MonkeyPatch
     engine.close()
     assert not cuda.handles
     cuda.free = 100
-    with pytest.raises(EngineError, match="out of memory; if memory is used up"):
+    with pytest.raises(OutOfMemory, match="out of memory; close other programs"):
         TensorRtEngine(plan, "plain.onnx")
     cuda.status = 100
     with pytest.raises(EngineError, match="CUDA cannot be used by pycuda: cuInit failed.*; see `nvidia-smi`"):

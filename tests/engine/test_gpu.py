@@ -138,22 +138,21 @@ def plan(cuda: Cuda, model: ModelFolder) -> bytes:
 def test_an_engine_computes_what_onnx_runtime_does_with_and_without_a_graph(plan: bytes, model: ModelFolder) -> None:
     pytest.importorskip("onnxruntime")
     assert model.plain is not None
-    reference, plain = OnnxRuntimeEngine(Path(model.plain)), TensorRtEngine(plan, "plain", cuda_graph=False)
-    graph = TensorRtEngine(plan, "plain")
+    reference, engine, replays = OnnxRuntimeEngine(Path(model.plain)), TensorRtEngine(plan, "plain"), []
     random = np.random.default_rng(0)
     for _ in range(4):
         shape = (1, 3, model.input.height, model.input.width)
         inputs = {"image": random.normal(size=shape).astype(np.float32)}
-        want, one, other = (engine.run(inputs)["depth"] for engine in (reference, plain, graph))
-        assert np.abs(one - want).max() < 1e-3 * want.std()
-        np.testing.assert_allclose(other, one, atol=1e-5 * want.std())
-    assert graph.replays and not plain.replays
-    assert all(ms >= 0 for ms in graph.stages_ms(inputs).values())
+        replays.append(engine.replays)
+        want, got = (one.run(inputs)["depth"] for one in (reference, engine))
+        assert np.abs(got - want).max() < 1e-3 * want.std()
+    assert replays == [False, False, True, True]
+    assert all(ms >= 0 for ms in engine.stages_ms(inputs).values())
 
 
 def test_an_engine_prepares_frames(plan: bytes, model: ModelFolder) -> None:
     engine = TensorRtEngine(plan, "plain")
-    assert engine.takes_frames, "the log says why not"
+    assert engine.frames_by == "the GPU"
     for rows, columns in ((720, 1280), (480, 640), (480, 640), (480, 640)):
         rgb = np.random.default_rng(rows).integers(0, 256, (rows, columns, 3), np.uint8)
         frame = FrameInput(rgb, Letterbox(columns, rows, model.input))

@@ -72,7 +72,7 @@ def test_auto_builds_once_and_says_what_runs_and_why(room: Room) -> None:
     assert room.fake.builds == ["focus.fp16.onnx", "plain.fp16.onnx"]
     assert networks.focus.name == "tensorrt 10.3.0, NVIDIA Fake"
     assert room.said[-1] == f"runs on {networks.focus.name}: {networks.why}"
-    assert "focus in fp16, plain in fp16" in networks.why
+    assert "focus in fp16, plain in fp16; frames are prepared by the CPU: " in networks.why
     outputs, expected = networks.focus.run(GIVEN), BoxEngine().run(GIVEN)
     for name, want in expected.items():
         np.testing.assert_allclose(outputs[name], want, atol=1e-5)
@@ -196,6 +196,7 @@ def test_out_of_memory_while_building_is_told_and_another_backend_runs(room: Roo
     networks = room.open()
     assert networks.focus.name == "onnxruntime, CPU" and engines() == []
     assert any(s.startswith("TensorRT is not used: ") and "out of memory; close other programs" in s for s in room.said)
+    assert room.fake.builds == ["focus.fp16.onnx"], "more precision takes more memory"
     with pytest.raises(EngineError, match="out of memory"):
         room.open("tensorrt")
 
@@ -227,15 +228,47 @@ def test_what_fails_the_self_check_is_computed_more_precisely(room: Room, wrong,
     room.wrong_in(*wrong)
     networks = room.open("tensorrt")
     assert f"focus in {used}, plain in {used}" in networks.why and len(room.fake.builds) == 2 * builds
-    assert "does not pass its self-check in fp16: deviation 2" in " ".join(room.said)
+    sentence = "the engine of focus is not used in fp16: it does not pass its self-check: deviation 2"
+    assert sentence in " ".join(room.said)
     room.open("tensorrt")
     assert room.fake.builds == [], "what was found is remembered"
-    assert "does not pass its self-check in fp16" in " ".join(room.said)
+    assert sentence in " ".join(room.said)
+
+
+@pytest.mark.parametrize(
+    ("failing", "used"), [(("fp16",), "mixed"), (("fp16", "mixed"), "fp32"), (("fp16", "mixed", "onnx"), "")]
+)
+def test_what_cannot_be_built_is_built_more_precisely(room: Room, failing: tuple[str, ...], used: str) -> None:
+    def refuse() -> None:
+        is_refused = room.fake.builds[-1].split(".")[1] in failing  # focus.onnx is in fp32
+        room.fake.build_error = "Error Code 10: no implementation for node 7" if is_refused else ""
+
+    room.fake.while_building = refuse
+    sentence = (
+        "focus is not used in fp16: tensorrt 10.3.0 cannot build focus.fp16.onnx: Error Code 10: no implementation"
+    )
+    if used:
+        assert f"focus in {used}, plain in {used}" in room.open("tensorrt").why
+    else:
+        with pytest.raises(EngineError, match="in no precision .fp16: .*node 7; mixed: .*node 7; fp32: .*node 7"):
+            room.open("tensorrt")
+    assert sentence in " ".join(room.said)
+
+
+def test_what_cannot_be_run_is_computed_more_precisely(room: Room) -> None:
+    def answers(name: str, value: np.ndarray) -> np.ndarray:
+        if room.fake.builds[-1] == "focus.fp16.onnx":
+            raise EngineError("an illegal memory access was encountered")
+        return value
+
+    room.fake.outputs_of = answers
+    assert "focus in mixed, plain in fp16" in room.open("tensorrt").why
+    assert "the engine of focus is not used in fp16: an illegal memory access was encountered" in room.said
 
 
 def test_what_fails_in_every_precision_is_refused_with_the_figures(room: Room) -> None:
     room.wrong_in("fp16", "mixed", "fp32")
-    with pytest.raises(EngineError, match="computes focus of model tiny wrongly .fp16: deviation .* fp32: deviation"):
+    with pytest.raises(EngineError, match="focus of model tiny rightly in no precision .fp16: it .* fp32: it"):
         room.open("tensorrt")
     networks = room.open()
     assert networks.focus.name == "onnxruntime, CPU"
@@ -250,7 +283,7 @@ def test_the_verdict_is_kept_with_driver_and_figures_and_is_found_anew_for_anoth
     runs = room.fake.runs
     room.open()
     assert room.fake.runs == runs, "nothing is checked twice"
-    others = {"driver": "470.1", "samples_sha256": "of others", "engines": ["of an older vision stage"]}
+    others = {"driver": "470.1", "check": 0, "samples_sha256": "of others", "engines": ["of an older vision stage"]}
     for checks, (name, value) in enumerate(others.items(), 1):
         values = json.loads(path.read_text())
         values["verdict"][name] = value

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.base import EngineError, OutOfMemory
 from focusdepth_core.engine.cuda.memory import Buffer, Device
 
 _HANDLE = POINTER(c_void_p)
@@ -161,7 +161,8 @@ class Cudart:
     def _check(self, status: int, function: str) -> None:
         if status:
             self._lib.cudaGetLastError()  # forgets it, else another user of the library takes it for its own
-            raise EngineError(f"{function} failed: {_reason(self._lib, status)}")
+            kind = OutOfMemory if status == OUT_OF_MEMORY else EngineError
+            raise kind(f"{function} failed: {_reason(self._lib, status)}")
 
     def _device(self) -> Device:
         properties = ctypes.create_string_buffer(PROPERTIES_BYTES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from focusdepth_core.engine.base import EngineError
+from focusdepth_core.engine.base import EngineError, OutOfMemory
 from focusdepth_core.engine.cuda.cudart import NON_BLOCKING
 from focusdepth_core.engine.cuda.memory import Buffer, Device
 
@@ -51,8 +51,10 @@ class PyCuda:
         self._context.push()
         try:
             yield
+        except self._driver.MemoryError as error:
+            raise OutOfMemory(f"{error}; close other programs, or take a smaller model or fewer targets") from None
         except self._driver.Error as error:
-            raise EngineError(f"{error}; if memory is used up, close other programs on the GPU") from None
+            raise EngineError(str(error)) from None
         finally:
             self._driver.Context.pop()
 
