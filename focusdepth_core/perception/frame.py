@@ -88,7 +88,8 @@ def _undistorted(k: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image. ``image``: H,W,3 uint8 RGB (a view is fine, it is never written); ``stamp``: seconds.
+    """One image. ``image``: H,W,3 uint8 RGB (a view is fine, it is never written); ``stamp``: seconds; ``nv12``: the
+    same image as the camera gave it, if in NV12: H*3/2,W uint8. A GPU takes that in its place, which is half the bytes.
 
     Raises ``ValueError`` for an image of another shape or type, or intrinsics of another size.
     """
@@ -96,13 +97,17 @@ class Frame:
     image: np.ndarray
     stamp: float = 0.0
     intrinsics: Optional[Intrinsics] = None
+    nv12: Optional[np.ndarray] = None
 
     def __post_init__(self) -> None:
-        image = self.image
+        image, nv12 = self.image, self.nv12
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"image has shape {image.shape} and type {image.dtype}; expected H,W,3 uint8 RGB")
         if image.size == 0:
             raise ValueError(f"image is empty: shape {image.shape}")
+        height, width = image.shape[:2]
+        if nv12 is not None and (nv12.dtype != np.uint8 or nv12.shape != (height * 3 / 2, width) or width % 2):
+            raise ValueError(f"nv12 of {height} x {width} pixels has shape {nv12.shape} and type {nv12.dtype}")
         k = self.intrinsics
         if k is not None and (k.width, k.height) != (image.shape[1], image.shape[0]):
             raise ValueError(

@@ -7,15 +7,17 @@ from typing import Optional, cast
 
 import numpy as np
 
+from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.letterbox import Letterbox
 
 
 @dataclass(frozen=True)
 class FrameInput:
-    """Stands for ``letterbox.image(rgb)``; ``rgb``: H,W,3 uint8."""
+    """Stands for ``letterbox.image(rgb)``; ``rgb``: H,W,3 uint8; ``nv12``: see ``Frame``."""
 
     rgb: np.ndarray
     letterbox: Letterbox
+    nv12: Optional[np.ndarray] = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -30,8 +32,8 @@ class FrameInput:
         return self.letterbox.image(self.rgb)
 
 
-def frame_input(engine: object, rgb: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+def frame_input(engine: object, frame: Frame, letterbox: Letterbox) -> np.ndarray:
     """The image for ``engine``: the frame itself where it says that it takes that, by ``takes_frames``."""
     if getattr(engine, "takes_frames", False):
-        return cast(np.ndarray, FrameInput(rgb, letterbox))
-    return letterbox.image(rgb)
+        return cast(np.ndarray, FrameInput(frame.image, letterbox, frame.nv12))
+    return letterbox.image(frame.image)

@@ -52,7 +52,7 @@ def network_inputs(
     one that they are for, if that may prepare the image by itself. Raises ``ValueError``
     for a text that the model does not know.
     """
-    inputs = {"image": frame_input(engine, frame.image, letterbox)}
+    inputs = {"image": frame_input(engine, frame, letterbox)}
     if targets:
         boxes = np.array([target.box or (0.0, 0.0, 0.0, 0.0) for target in targets], np.float64)
         inputs["boxes"] = letterbox.boxes_to_input(boxes).astype(np.float32)

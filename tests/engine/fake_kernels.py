@@ -18,8 +18,6 @@ from focusdepth_core.engine.cuda.kernels import Image
 
 SIGNATURES: dict[str, list[Any]] = {
     "letterbox": [Image, c_int, c_void_p, *[c_int] * 4, *[c_float] * 6],
-    "nv12_to_rgb": [c_void_p, c_int, c_int, c_void_p],
-    "cloud": [Image, c_void_p, c_void_p, *[c_float] * 4, c_void_p],
 }
 CONTEXT = 7
 

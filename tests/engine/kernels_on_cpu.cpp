@@ -2,7 +2,6 @@
 #include <cmath>
 #define __global__
 #define __device__ static
-using std::isfinite;
 struct Index { int x, y; };
 static Index blockIdx, blockDim = {1, 1}, threadIdx = {0, 0};
 #include "kernels.cu"
@@ -18,15 +17,4 @@ extern "C" void cpu_letterbox(
     float a, float b, float c, float d, float e, float f
 ) {
     each(columns, rows, [&] { letterbox(image, halved, input, in_width, in_height, width, height, a, b, c, d, e, f); });
-}
-
-extern "C" void cpu_nv12_to_rgb(int columns, int rows, const byte *nv12, int width, int height, byte *rgb) {
-    each(columns, rows, [&] { nv12_to_rgb(nv12, width, height, rgb); });
-}
-
-extern "C" void cpu_cloud(
-    int columns, int rows, Image image, const float *depth_m, const unsigned short *labels, float fx, float fy, float cx,
-    float cy, float *points
-) {
-    each(columns, rows, [&] { cloud(image, depth_m, labels, fx, fy, cx, cy, points); });
 }

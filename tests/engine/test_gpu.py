@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from ctypes import c_float, c_int, c_void_p
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.engine.cuda import kernels
 from focusdepth_core.engine.cuda.frames import Frames
 from focusdepth_core.engine.cuda.memory import Buffer, Cuda, open_cuda
 from focusdepth_core.engine.model_folder import ModelFolder, default_model_dir
@@ -91,33 +89,6 @@ def test_frames_are_prepared_as_by_the_letterbox(cuda: Cuda, stream: int, size: 
     buffer = cuda.buffer(4 * 3 * size[0] * size[1])
     Frames(cuda).prove(*size, buffer, stream)
     cuda.release(buffer)
-
-
-def test_the_other_kernels_compute_what_they_do_on_the_cpu(cuda: Cuda, stream: int) -> None:
-    from tests.engine.fake_kernels import on_cpu
-
-    random, gpu = np.random.default_rng(0), kernels.kernels(cuda.device.compute_capability)
-    nv12, rgb = random.integers(0, 256, (72, 64), np.uint8), np.zeros((48, 64, 3), np.uint8)
-    there, back = filled(cuda, nv12, stream), filled(cuda, rgb, stream)
-    gpu.launch("nv12_to_rgb", 64, 48, stream, c_void_p(there.address), c_int(64), c_int(48), c_void_p(back.address))
-    cuda.download(back, rgb.nbytes, stream)
-    cuda.synchronize(stream)
-    on_cpu().cpu_nv12_to_rgb(64, 48, nv12.ctypes.data, 64, 48, rgb.ctypes.data)
-    assert np.abs(back.host.astype(int) - rgb.reshape(-1)).max() <= 1
-
-    depth_m, labels = random.uniform(0.3, 4, (48, 64)).astype(np.float32), random.integers(0, 3, (48, 64), np.uint16)
-    depth_m[::7] = np.nan
-    points, camera = np.zeros((48 * 64, 5), np.float32), [c_float(v) for v in (50.0, 55.0, 31.0, 24.0)]
-    given = [filled(cuda, array, stream) for array in (rgb, depth_m, labels, points)]
-    places = [c_void_p(buffer.address) for buffer in given]
-    gpu.launch("cloud", 64, 48, stream, kernels.image(given[0].address, (48, 64)), *places[1:3], *camera, places[3])
-    cuda.download(given[3], points.nbytes, stream)
-    cuda.synchronize(stream)
-    image = kernels.image(rgb.ctypes.data, (48, 64))
-    on_cpu().cpu_cloud(64, 48, image, depth_m.ctypes.data, labels.ctypes.data, *camera, points.ctypes.data)
-    got = given[3].host.view(np.float32).reshape(points.shape)
-    np.testing.assert_allclose(got[:, :3], points[:, :3], rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(got[:, 3:].view(np.uint32), points[:, 3:].view(np.uint32))
 
 
 @pytest.fixture(scope="module")

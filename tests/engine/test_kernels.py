@@ -6,7 +6,7 @@ import ctypes
 import shutil
 import subprocess
 import zipfile
-from ctypes import c_float, c_int, c_void_p
+from ctypes import c_int, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from focusdepth_core.engine.cuda import kernels
 from focusdepth_core.engine.cuda.frames import TOLERANCE, Frames, halved
 from focusdepth_core.engine.cuda.memory import open_cuda
 from focusdepth_core.engine.model_folder import InputSpec
-from focusdepth_core.perception.frame import Intrinsics
-from focusdepth_core.perception.frame_input import FrameInput
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.frame_input import FrameInput, frame_input
 from focusdepth_core.perception.letterbox import Letterbox
 from tests.engine import bindings, fake_kernels, fake_tensorrt
-from tests.engine.fake_kernels import FakeDriver, on_cpu
+from tests.engine.fake_kernels import FakeDriver
 
 SPEC = InputSpec(56, 42, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SIZES = {
@@ -39,10 +39,6 @@ SIZES = {
 }
 
 
-def pointer(array: np.ndarray) -> c_void_p:
-    return c_void_p(array.ctypes.data)
-
-
 def picture(rows: int, columns: int) -> np.ndarray:
     """Noise and smooth parts."""
     noise = np.random.default_rng(rows).integers(0, 256, (rows, columns, 3), np.uint8)
@@ -56,11 +52,15 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     return fake_kernels.install(monkeypatch)
 
 
-def prepared(rgb: np.ndarray, box: Letterbox) -> np.ndarray:
+class TakesFrames:
+    takes_frames = True
+
+
+def prepared(frame: FrameInput) -> np.ndarray:
     cuda = open_cuda()
     stream, buffer = cuda.stream(), cuda.buffer(4 * 3 * SPEC.width * SPEC.height)
     buffer.host.view(np.float32)[:] = np.nan
-    Frames(cuda).fill(FrameInput(rgb, box), buffer.address, stream)
+    Frames(cuda).fill(frame, buffer.address, stream)
     cuda.download(buffer, buffer.host.size, stream)
     return buffer.host.view(np.float32).reshape(1, 3, SPEC.height, SPEC.width)
 
@@ -75,7 +75,7 @@ def test_frames_are_prepared_as_by_the_letterbox(driver: FakeDriver, size: tuple
         rgb = np.dstack([rgb, rgb[..., :1]])[..., :3]
     box = Letterbox(size[1], size[0], SPEC)
     assert halved(box) == SIZES[size]
-    levels = 255 * np.abs(prepared(rgb, box) - box.image(rgb)) * np.reshape(SPEC.std, (3, 1, 1))
+    levels = 255 * np.abs(prepared(FrameInput(rgb, box)) - box.image(rgb)) * np.reshape(SPEC.std, (3, 1, 1))
     assert levels.max() < 2 < TOLERANCE and levels.mean() < 0.5
     assert driver.launched == ["letterbox"]
 
@@ -89,33 +89,14 @@ def test_a_gpu_that_computes_something_else_is_found_out(driver: FakeDriver) -> 
         Frames(cuda).prove(SPEC.width, SPEC.height, buffer, stream)
 
 
-def test_nv12_becomes_rgb() -> None:
-    nv12 = np.random.default_rng(0).integers(0, 256, (48 * 3 // 2, 64), np.uint8)
-    rgb = np.zeros((48, 64, 3), np.uint8)
-    on_cpu().cpu_nv12_to_rgb(64, 48, pointer(nv12), 64, 48, pointer(rgb))
-    difference = np.abs(rgb.astype(int) - cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12))
-    assert difference.max() <= 1 and rgb.std() > 50
-
-
-def test_depth_becomes_labelled_points() -> None:
-    rgb, random = picture(30, 40), np.random.default_rng(1)
-    depth_m = random.uniform(0.3, 4, (30, 40)).astype(np.float32)
-    depth_m[5:9, 5:30] = [[np.nan], [np.inf], [-np.inf], [2.0]]
-    labels = np.zeros((30, 40), np.uint16)
-    labels[2:20, 3:25] = 7
-    k = Intrinsics(50.0, 55.0, 19.5, 14.0, 40, 30)
-    points = np.zeros((30 * 40, 5), np.float32)
-    camera = (c_float(k.fx), c_float(k.fy), c_float(k.cx), c_float(k.cy))
-    image = kernels.image(rgb.ctypes.data, (30, 40))
-    on_cpu().cpu_cloud(40, 30, image, pointer(depth_m), pointer(labels), *camera, pointer(points))
-    kept = points[~np.isnan(points[:, 0])]
-    v, u = np.nonzero((labels == 7) & np.isfinite(depth_m))
-    z = depth_m[v, u]
-    np.testing.assert_allclose(kept[:, :3].T, [(u - k.cx) / k.fx * z, (v - k.cy) / k.fy * z, z], rtol=1e-5, atol=1e-6)
-    words = kept.view(np.uint32)
-    r, g, b = rgb[v, u].astype(np.uint32).T
-    np.testing.assert_array_equal(words[:, 3], r << 16 | g << 8 | b)
-    assert set(words[:, 4]) == {7}
+def test_nv12_is_prepared_as_the_rgb_that_opencv_makes_of_it(driver: FakeDriver) -> None:
+    for rows, columns in ((48, 64), (100, 130), (180, 240)):
+        nv12 = np.random.default_rng(rows).integers(0, 256, (rows * 3 // 2, columns), np.uint8)
+        rgb, box = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12), Letterbox(columns, rows, SPEC)
+        given = frame_input(TakesFrames(), Frame(rgb, nv12=nv12), box)
+        levels = 255 * np.abs(prepared(given) - box.image(rgb)) * np.reshape(SPEC.std, (3, 1, 1))
+        assert levels.max() < 2.5 < TOLERANCE and levels.mean() < 0.5
+    assert driver.launched == ["letterbox"] * 3
 
 
 @pytest.mark.parametrize("compute_capability", ["8.7", "8.9", "9.0"])
@@ -161,3 +142,9 @@ def test_without_nvrtc_or_driver_it_says_what_is_missing(monkeypatch: pytest.Mon
 def test_a_launch_that_fails_names_the_call(driver: FakeDriver) -> None:
     with pytest.raises(EngineError, match="cuModuleGetFunction failed with CUDA error 500"):
         kernels.kernels("9.0").launch("blur", 8, 8, 1, c_int(1))
+
+
+def test_nv12_of_another_size_is_refused() -> None:
+    for rows, columns, planes in ((4, 6, (6, 4)), (5, 6, (7, 6)), (4, 5, (6, 5))):
+        with pytest.raises(ValueError, match=f"nv12 of {rows} x {columns} pixels has shape"):
+            Frame(np.zeros((rows, columns, 3), np.uint8), nv12=np.zeros(planes, np.uint8))

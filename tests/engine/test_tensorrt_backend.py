@@ -194,18 +194,18 @@ def test_frames_are_prepared_by_the_gpu(folder: Path, monkeypatch: pytest.Monkey
     fake = fake_tensorrt.install(monkeypatch, cuda=FakeCudart(integrated=integrated))
     driver = fake_kernels.install(monkeypatch)
     engine = TensorRtEngine(focus_plan(folder), "focus.onnx")
-    assert engine.takes_frames and len(driver.launched) == 3, "it has proven itself"
+    assert engine.takes_frames and len(driver.launched) == 4, "it has proven itself"
     assert engine.frames_by == "the GPU"
     replays = []
     for size in ((42, 56), (50, 60), (84, 112), (84, 112)):
         given = frame(*size)
         boxes = inputs(2)["boxes"]
-        outputs = engine.run({"image": frame_input(engine, given.rgb, given.letterbox), "boxes": boxes})
+        outputs = engine.run({"image": frame_input(engine, Frame(given.rgb), given.letterbox), "boxes": boxes})
         expected = BoxEngine().run({"image": np.asarray(given), "boxes": boxes})
         np.testing.assert_allclose(outputs["depth"], expected["depth"], atol=0.02)
         np.testing.assert_allclose(outputs["mask_logits"], expected["mask_logits"], atol=1e-5)
         replays.append(engine.replays)
-    assert replays == [False, True, True, True] and len(driver.launched) == 7
+    assert replays == [False, True, True, True] and len(driver.launched) == 8
     check(engine, inputs(2))
     assert not engine.replays, "the graph of frames is not that of arrays"
     engine.close()
@@ -217,7 +217,7 @@ def test_where_the_gpu_prepares_frames_wrongly_the_cpu_does(plan: bytes, monkeyp
     engine = TensorRtEngine(plan, "focus.onnx")
     assert not engine.takes_frames and engine.frames_by.startswith("the CPU: 27 x 21 pixels differ by")
     given = frame(50, 60)
-    assert isinstance(frame_input(engine, given.rgb, given.letterbox), np.ndarray)
+    assert isinstance(frame_input(engine, Frame(given.rgb), given.letterbox), np.ndarray)
     boxes = inputs(1)["boxes"]
     outputs = engine.run({"image": given, "boxes": boxes})
     np.testing.assert_allclose(outputs["depth"], np.asarray(given).mean(axis=1), atol=1e-5)

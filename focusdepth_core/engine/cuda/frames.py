@@ -5,10 +5,11 @@ from __future__ import annotations
 from ctypes import c_float, c_int, c_void_p
 from typing import Optional
 
+import cv2
 import numpy as np
 
 from focusdepth_core.engine.base import EngineError
-from focusdepth_core.engine.cuda.kernels import image, kernels
+from focusdepth_core.engine.cuda.kernels import Image, image, kernels
 from focusdepth_core.engine.cuda.memory import Buffer, Cuda
 from focusdepth_core.engine.model_folder import InputSpec
 from focusdepth_core.perception.frame_input import FrameInput
@@ -28,8 +29,7 @@ class Frames:
     def fill(self, frame: FrameInput, address: int, stream: int) -> None:
         """Puts the frame into the float32 input at ``address``, in the order of the stream."""
         box, spec = frame.letterbox, frame.letterbox.spec
-        buffer, channel_step = self._uploaded(frame.rgb, stream)
-        pixels = image(buffer.address, frame.rgb.shape[:2], channel_step)
+        pixels = self._uploaded(frame, stream)
         sizes = (spec.width, spec.height, box.width, box.height)
         scales = [1 / (255 * std) for std in spec.std]
         shifts = [mean / std for mean, std in zip(spec.mean, spec.std)]
@@ -40,34 +40,45 @@ class Frames:
         """For an input of that size. Raises ``EngineError`` if the values are not those of ``Letterbox.image``."""
         spec = InputSpec(width, height, *STATISTICS)
         random = np.random.default_rng(0)
-        size = 4 * 3 * height * width
         for rows, columns in ((height // 2, width // 2 - 1), (height + 37, width + 11), (4 * height, 4 * width)):
             rgb = random.integers(0, 256, (rows, columns, 3), np.uint8)
-            box = Letterbox(columns, rows, spec)
-            self.fill(FrameInput(rgb, box), input_buffer.address, stream)
-            self._cuda.download(input_buffer, size, stream)
-            self._cuda.synchronize(stream)
-            got = input_buffer.host[:size].view(np.float32).reshape(3, height, width)
-            error = float((255 * np.abs(got - box.image(rgb)[0]) * np.reshape(spec.std, (3, 1, 1))).max())
-            if not error <= TOLERANCE:
-                raise EngineError(f"{columns} x {rows} pixels differ by {error:.1f} grey levels from OpenCV's")
+            self._compare(FrameInput(rgb, Letterbox(columns, rows, spec)), input_buffer, stream)
+        nv12 = random.integers(0, 256, (rows * 3 // 2, columns), np.uint8)
+        rgb = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12)
+        self._compare(FrameInput(rgb, Letterbox(columns, rows, spec), nv12), input_buffer, stream)
         self.release()  # frames may be smaller
+
+    def _compare(self, frame: FrameInput, input_buffer: Buffer, stream: int) -> None:
+        _, planes, height, width = frame.shape
+        size = 4 * planes * height * width
+        self.fill(frame, input_buffer.address, stream)
+        self._cuda.download(input_buffer, size, stream)
+        self._cuda.synchronize(stream)
+        got, want = input_buffer.host[:size].view(np.float32).reshape(frame.shape), np.asarray(frame)
+        error = float((255 * np.abs(got - want) * np.reshape(frame.letterbox.spec.std, (3, 1, 1))).max())
+        if not error <= TOLERANCE:
+            size_px = f"{frame.letterbox.frame_width} x {frame.letterbox.frame_height}"
+            raise EngineError(f"{size_px} pixels differ by {error:.1f} grey levels from OpenCV's")
 
     def release(self) -> None:
         if self._buffer is not None:
             self._cuda.release(self._buffer)
         self._buffer = None
 
-    def _uploaded(self, rgb: np.ndarray, stream: int) -> tuple[Buffer, int]:
-        """And the step from one channel to the next: frames of BGR cameras are views with their channels reversed."""
-        flipped = rgb[..., ::-1]
-        packed, channel_step = (flipped, -1) if flipped.flags.c_contiguous else (rgb, 1)
-        if self._buffer is None or self._buffer.host.size < rgb.size:
+    def _uploaded(self, frame: FrameInput, stream: int) -> Image:
+        """As the camera gave it: frames of BGR cameras may be views with their channels reversed."""
+        if frame.nv12 is not None:
+            order, packed = "nv12", frame.nv12
+        elif frame.rgb[..., ::-1].flags.c_contiguous:
+            order, packed = "bgr", frame.rgb[..., ::-1]
+        else:
+            order, packed = "rgb", frame.rgb
+        if self._buffer is None or self._buffer.host.size < packed.size:
             self.release()
-            self._buffer = self._cuda.buffer(rgb.size)
-        self._buffer.host[: rgb.size].reshape(rgb.shape)[...] = packed
-        self._cuda.upload(self._buffer, rgb.size, stream)
-        return self._buffer, channel_step
+            self._buffer = self._cuda.buffer(packed.size)
+        self._buffer.host[: packed.size].reshape(packed.shape)[...] = packed
+        self._cuda.upload(self._buffer, packed.size, stream)
+        return image(self._buffer.address, frame.rgb.shape[:2], order)
 
 
 def halved(letterbox: Letterbox) -> int:

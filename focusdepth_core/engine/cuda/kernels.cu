@@ -3,13 +3,25 @@
 
 typedef unsigned char byte;
 
-// 8-bit pixels. red: of the top left one; steps in bytes, to the next channel (-1 for BGR), pixel and row.
+// 8-bit pixels. red: of the top left one; steps in bytes, to the next channel (-1 for BGR), pixel and row. Of NV12, red
+// is the luma, and chroma the plane behind it, in steps of the same rows; of RGB and BGR chroma is null.
 struct Image {
-    const byte *red;
+    const byte *red, *chroma;
     int channel_step, pixel_step, row_step, columns, rows;
 };
 
+// BT.601 with video levels and in whole numbers, as OpenCV has it.
+__device__ float at_nv12(const Image &image, int x, int y, int channel) {
+    const byte *chroma = image.chroma + (long long)(y / 2) * image.row_step + x / 2 * 2;
+    const float luma = 1.164f * fmaxf(image.red[(long long)y * image.row_step + x] - 16.0f, 0);
+    const float u = chroma[0] - 128.0f, v = chroma[1] - 128.0f;
+    const float values[] = {luma + 1.596f * v, luma - 0.813f * v - 0.391f * u, luma + 2.018f * u};
+    return (byte)(fminf(fmaxf(values[channel], 0), 255) + 0.5f);
+}
+
 __device__ float at(const Image &image, int x, int y, int channel) {
+    if (image.chroma)
+        return at_nv12(image, x, y, channel);
     return image.red[(long long)y * image.row_step + x * image.pixel_step + channel * image.channel_step];
 }
 
@@ -70,38 +82,4 @@ extern "C" __global__ void letterbox(
         }
         input[((long long)channel * in_height + y) * in_width + x] = value;
     }
-}
-
-// BT.601 with video levels, as OpenCV has it: rows x columns of luma, then rows / 2 of interleaved chroma, to RGB.
-extern "C" __global__ void nv12_to_rgb(const byte *nv12, int columns, int rows, byte *rgb) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= columns || y >= rows)
-        return;
-    const byte *chroma = nv12 + (long long)(rows + y / 2) * columns + x / 2 * 2;
-    const float luma = 1.164f * fmaxf(nv12[(long long)y * columns + x] - 16.0f, 0);
-    const float u = chroma[0] - 128.0f, v = chroma[1] - 128.0f;
-    const float values[] = {luma + 1.596f * v, luma - 0.813f * v - 0.391f * u, luma + 2.018f * u};
-    for (int channel = 0; channel < 3; channel++)
-        rgb[((long long)y * columns + x) * 3 + channel] = (byte)(fminf(fmaxf(values[channel], 0), 255) + 0.5f);
-}
-
-// Five words per pixel as in PointCloud2: x, y, z, 0x00RRGGBB, label. Without a label or a finite depth x is NaN.
-extern "C" __global__ void cloud(
-    Image image, const float *depth_m, const unsigned short *labels, float fx, float fy, float cx, float cy, float *points
-) {
-    const int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y * blockDim.y + threadIdx.y;
-    if (x >= image.columns || y >= image.rows)
-        return;
-    const long long pixel = (long long)y * image.columns + x;
-    const float z = depth_m[pixel];
-    const bool kept = labels[pixel] && isfinite(z);
-    float *point = points + 5 * pixel;
-    unsigned *words = (unsigned *)point;
-    point[0] = (x - cx) / fx * z;
-    point[1] = (y - cy) / fy * z;
-    point[2] = z;
-    if (!kept)
-        words[0] = 0x7fc00000u;
-    words[3] = (unsigned)at(image, x, y, 0) << 16 | (unsigned)at(image, x, y, 1) << 8 | (unsigned)at(image, x, y, 2);
-    words[4] = labels[pixel];
 }

@@ -37,6 +37,7 @@ class Image(ctypes.Structure):
 
     _fields_ = (
         ("red", c_void_p),
+        ("chroma", c_void_p),
         *((name, c_int) for name in ("channel_step", "pixel_step", "row_step", "columns", "rows")),
     )
 
@@ -78,10 +79,13 @@ def kernels(compute_capability: str) -> Kernels:
     return Kernels(compute_capability)
 
 
-def image(address: int, size: tuple[int, ...], channel_step: int = 1) -> Image:
-    """``size``: rows and columns of packed 8-bit RGB, or of BGR with ``channel_step`` -1."""
+def image(address: int, size: tuple[int, ...], order: str) -> Image:
+    """``size``: rows and columns; ``order``: rgb or bgr, packed 8-bit pixels, or nv12."""
     rows, columns = size
-    return Image(address + (2 if channel_step < 0 else 0), channel_step, 3, 3 * columns, columns, rows)
+    if order == "nv12":
+        return Image(address, address + rows * columns, 0, 1, columns, columns, rows)
+    first, step = (0, 1) if order == "rgb" else (2, -1)
+    return Image(address + first, None, step, 3, 3 * columns, columns, rows)
 
 
 def compiled(source: bytes, compute_capability: str) -> bytes:
