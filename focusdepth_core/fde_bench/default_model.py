@@ -5,11 +5,16 @@
 STUDY is the OUT of focusdepth_core.training.study. seed0/model is needed; whatever else is not there yet is left out of
 the result. All is judged as by evaluate, on the rows of one split, by AbsRel. A change is that of the mean over the
 same pairs, with a 95 % paired bootstrap over scenes. ``unprompted`` is seed0's focused net with the fusion skipped.
+
+What was judged stays in STUDY/judged, so the same command goes on after a stop, and judges what the study has since
+added; it begins anew with other weights, rows or code.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +35,7 @@ from focusdepth_core.fde_bench.prompts import WRONG
 from focusdepth_core.fde_bench.report import markdown, provenance, write_json
 from focusdepth_core.fde_bench.summary import Summary
 from focusdepth_core.fde_bench.unasked import open_unasked
+from focusdepth_core.machine import commit
 from focusdepth_core.perception.pipeline import Pipeline
 
 REGIONS = ("global", "foreground", "band")
@@ -40,8 +46,8 @@ Row = dict[str, Any]
 
 
 class Judge:
-    """Of the runs in ``study`` on ``manifest``; ``limit``: about that many pairs, 0 = all; ``real``: images of cameras
-    beside them."""
+    """Of the runs in ``study`` on ``manifest``; ``limit``: about that many pairs for all but the box prompt of the main
+    run, 0 = all; ``real``: images of cameras beside them."""
 
     def __init__(self, study: Path, manifest: Manifest, limit: int, real: Manifest | None = None) -> None:
         """Raises ``ValueError`` if the study has no exported model yet."""
@@ -51,10 +57,11 @@ class Judge:
             raise ValueError(
                 f"{self.model} is not there yet; run focusdepth_core.training.study first, to {MAIN} at least"
             )
-        self._box = self._pairs(Pipeline.open(self.model), "box", robustness=True)
+        self._box = self._pairs(Pipeline.open(self.model), "box", limit=0)
 
     def result(self) -> Row:
-        seeds = {MAIN: self._box} | {run: self._pairs(self._open(f"{run}/model"), "box") for run in self._seeds()}
+        others = {run: self._pairs(self._open(f"{run}/model"), "box") for run in self._seeds()}
+        seeds = {MAIN: self._on_the_same(next(iter(others.values()), self._box))} | others
         return {
             "baseline": row(self._box, PLAIN),
             "focus_box": row(self._box, FOCUS, PLAIN),
@@ -64,6 +71,7 @@ class Judge:
             "robustness": self._robustness(),
             **dict(self._others()),
             "seeds": len(seeds),
+            "training": dict(self._training()),
             "each_seed": {name: {net: row(pairs, net) for net in (PLAIN, FOCUS)} for name, pairs in seeds.items()},
             "speed": footprint(self.model),
         }
@@ -74,9 +82,9 @@ class Judge:
         if "text" not in pipeline.model.prompts:
             return {}
         text = self._pairs(pipeline, "text")
-        box = self._box.where(np.isin(self._box["id"], text["id"]))
+        box = row(self._on_the_same(text), FOCUS, PLAIN)
         return {
-            "focus_text": row(text, FOCUS, PLAIN) | {"focus_box_on_the_same": row(box, FOCUS, PLAIN)},
+            "focus_text": row(text, FOCUS, PLAIN) | {"focus_box_on_the_same": box},
             "presence": absence(pipeline, self._manifest, self._limit),
         }
 
@@ -97,8 +105,9 @@ class Judge:
                 yield "shuffled at test time", self._against_main(self._pairs(Pipeline.open(folder, "torch"), "box"))
 
     def _robustness(self) -> Row:
-        found: Row = {JITTERED: row(self._box, JITTERED, PLAIN)}
-        found[JITTERED]["share_of_gain"] = share_of_gain(self._box, JITTERED, self._box)
+        asked = self._pairs(Pipeline.open(self.model), "box", robustness=True)
+        found: Row = {JITTERED: row(asked, JITTERED, PLAIN)}
+        found[JITTERED]["share_of_gain"] = share_of_gain(asked, JITTERED, asked)
         if not self._has(f"{MAIN}/focus"):
             return found
         folder = self._study / MAIN / "focus"
@@ -108,7 +117,7 @@ class Judge:
             found["empty prompt"] = row(unasked, FOCUS, PLAIN)
         else:
             unasked = self._pairs(pipeline, "none")
-        wrong = against(unasked, PLAIN, self._box, WRONG)
+        wrong = against(unasked, PLAIN, asked, WRONG)
         worse = wrong.metric(B, "absrel/global") / wrong.metric(A, "absrel/global") - 1
         found["unprompted"] = row(unasked, PLAIN)
         found[WRONG] = row(wrong, B, A) | {"change_p95_global": round(float(np.quantile(worse, 0.95)), 4)}
@@ -122,17 +131,29 @@ class Judge:
         ):
             if self._has(folder):
                 pairs = self._pairs(self._open(folder), prompt)
-                yield name, row(against(self._box, PLAIN, pairs, FOCUS), B, A)
+                yield name, row(against(self._on_the_same(pairs), PLAIN, pairs, FOCUS), B, A)
         if self._real is not None:
             pairs = evaluate(Pipeline.open(self.model), [self._real])
             yield "real", {"baseline": row(pairs, PLAIN), "focus_box": row(pairs, FOCUS, PLAIN)}
+
+    def _training(self) -> Iterator[tuple[str, Row]]:
+        """Steps and wall time of each stage of each run."""
+        from focusdepth_core.training.checkpoint import LAST, progress_of
+
+        for path in sorted(self._study.glob(f"*/stages/*/{LAST}")):
+            done = progress_of(path)
+            yield f"{path.parents[2].name}/{path.parent.name}", {"steps": done.step, "seconds": done.seconds}
 
     def _seeds(self) -> list[str]:
         found = sorted(p.parent.parent.name for p in self._study.glob("seed*/model/config.json"))
         return [name for name in found if name != MAIN]
 
     def _against_main(self, pairs: Pairs) -> Row:
-        return row(joined(self._box, pairs), B, A)
+        return row(joined(self._on_the_same(pairs), pairs), B, A)
+
+    def _on_the_same(self, pairs: Pairs) -> Pairs:
+        """The main run, by box."""
+        return self._box.where(np.isin(self._box["id"], pairs["id"]))
 
     def _has(self, folder: str) -> bool:
         return (self._study / folder / "config.json").is_file()
@@ -140,9 +161,26 @@ class Judge:
     def _open(self, folder: str) -> Pipeline:
         return Pipeline.open(self._study / folder)
 
-    def _pairs(self, pipeline: Pipeline, mode: str, robustness: bool = False) -> Pairs:
+    def _pairs(self, pipeline: Pipeline, mode: str, robustness: bool = False, limit: int | None = None) -> Pairs:
+        """``limit``: None is that of the judge."""
+        limit = self._limit if limit is None else limit
+        asked = [mode, robustness, limit, commit(), self._manifest.table["id"].to_pylist()]
+        path = self._study / "judged" / f"{_digest(pipeline.model.path, asked)}.parquet"
+        if path.exists():
+            return Pairs.read(path)
         print(f"{pipeline.model.path}, prompt: {mode}")
-        return evaluate(pipeline, [self._manifest], mode, self._limit, robustness)
+        pairs = evaluate(pipeline, [self._manifest], mode, limit, robustness)
+        path.parent.mkdir(exist_ok=True)
+        pairs.write(path)
+        return pairs
+
+
+def _digest(model: Path, asked: list) -> str:
+    """Of the files of a model folder and of what it is asked."""
+    digest = hashlib.blake2b(json.dumps(asked).encode(), digest_size=8)
+    for path in sorted(p for p in model.iterdir() if p.is_file()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def row(pairs: Pairs, net: str, baseline: str | None = None) -> Row:
@@ -155,10 +193,11 @@ def row(pairs: Pairs, net: str, baseline: str | None = None) -> Row:
     return found
 
 
-def share_of_gain(pairs: Pairs, net: str, whole: Pairs) -> float:
-    """How much of what focusing gains on the foreground of ``whole`` the net gains on ``pairs``, both relative."""
+def share_of_gain(pairs: Pairs, net: str, whole: Pairs) -> float | None:
+    """How much of what focusing gains on the foreground of ``whole`` the net gains on ``pairs``, both relative; None
+    where focusing gains nothing."""
     gain, most = (1 - row(p, n)["foreground"] / row(p, PLAIN)["foreground"] for p, n in ((pairs, net), (whole, FOCUS)))
-    return round(gain / most, 4)
+    return round(gain / most, 4) if most > 0 else None
 
 
 def against(first: Pairs, net: str, second: Pairs, other: str) -> Pairs:
@@ -208,7 +247,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, help="folder of the runs")
     parser.add_argument("manifest", type=Path, help="manifest.parquet or its folder")
     parser.add_argument("--split", default="test", help="rows of this split (test)")
-    parser.add_argument("--limit", type=int, default=0, help="about that many pairs, spread evenly; 0 = all")
+    parser.add_argument(
+        "--limit", type=int, default=0, help="about that many pairs, spread evenly, in all rows but focus_box; 0 = all"
+    )
     parser.add_argument("--real", type=Path, metavar="MANIFEST", help="judge the model on this one, too, as it is")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
 

@@ -178,6 +178,15 @@ class FocusDepth(nn.Module):
         """Freeze everything but the geometry branch, for pretraining and for the globally fine-tuned baseline."""
         return self._learn([self.geometry])
 
+    def set_prompt(self) -> list[nn.Parameter]:
+        """Freeze everything but the prompt branch, which learns to find targets.
+
+        Raises ``ValueError`` for a branch that comes trained.
+        """
+        if self.prompt.pretrained:
+            raise ValueError(f"the {self.prompt.config.kind} prompt branch comes trained; leave out learns: prompt")
+        return self._learn([self.prompt])
+
     def _learn(self, learning: list[nn.Module]) -> list[nn.Parameter]:
         self.requires_grad_(False)
         for module in learning:

@@ -21,11 +21,13 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 
 @dataclass(frozen=True)
 class Progress:
-    """``step``: how many optimiser steps are done; ``best``: the best score so far (lower is better) and its step."""
+    """``step``: how many optimiser steps are done; ``best``: the best score so far (lower is better) and its step;
+    ``seconds``: that they took, with validation."""
 
     step: int = 0
     best_score: float | None = None
     best_step: int = 0
+    seconds: float = 0.0
 
 
 def folder(out: Path, stage: str) -> Path:

@@ -26,6 +26,8 @@ def check_prompts(config: TrainConfig, branch: PromptBranch) -> None:
     if not any(stage.learns != "geometry" for stage in config.stages):
         return
     kind, takes = config.model.prompt.kind, ", ".join(sorted(branch.takes))
+    if branch.pretrained and any(stage.learns == "prompt" for stage in config.stages):
+        _refuse([f"stages: learns = prompt, but the prompt branch '{kind}' comes trained; leave that stage out"])
     given = {name for name, share in vars(config.prompts).items() if share > 0}
     faults = [
         f"prompts.{name} = {getattr(config.prompts, name)}: the prompt branch '{kind}' takes {takes} only; use 0 or "
@@ -149,14 +151,14 @@ def _inputs(config: TrainConfig) -> Iterator[str]:
 
 def _results(config: TrainConfig) -> Iterator[str]:
     stages = {stage.name: stage for stage in config.stages}
-    for field in ("focus", "baseline"):
+    able = {"focus": ("mssa", "decoder"), "baseline": ("geometry",)}
+    for field in able:
         name = getattr(config, field)
         if name is not None and name not in stages:
             yield f"{field} = {name} is no stage; there are {', '.join(stages) or 'none'}"
             return
-        if name is not None and (stages[name].learns == "geometry") != (field == "baseline"):
-            need = "geometry" if field == "baseline" else "mssa or decoder"
-            yield f"{field} = {name} learns {stages[name].learns}; it must learn {need}"
+        if name is not None and stages[name].learns not in able[field]:
+            yield f"{field} = {name} learns {stages[name].learns}; it must learn {' or '.join(able[field])}"
     if config.export and not (config.focus and config.baseline):
         yield "export = true needs focus and baseline: the running side uses both nets; name their stages"
     if config.focus and config.baseline:
@@ -172,7 +174,8 @@ def _unequal(config: TrainConfig) -> Iterator[str]:
     if config.focus in common:
         yield f"focus = {config.focus} is what baseline = {config.baseline} starts from; let it start before the fusion"
         return
-    steps, plain = (sum(s.steps for s in line if s.name not in common) for line in (focus, baseline))
+    depth = [[s for s in line if s.name not in common and s.learns != "prompt"] for line in (focus, baseline)]
+    steps, plain = (sum(s.steps for s in line) for line in depth)
     start, plain_start = (next(s.start for s in line if s.name not in common) for line in (focus, baseline))
     if start != plain_start:
         yield f"baseline = {config.baseline} starts from {plain_start}, focus = {config.focus} from {start}; use one"

@@ -29,9 +29,11 @@ def canvas_of(config: TrainConfig, stage: Stage, branch: PromptBranch) -> Canvas
 def first_sample(config: TrainConfig, stage: Stage) -> int:
     """Position of the stage's first sample: stages go on where the one they start from stopped.
 
-    So a baseline sees the same samples as the stages that it is compared with.
+    So a baseline sees the same samples as the stages that it is compared with; what the prompt branch learned from by
+    itself is not counted.
     """
-    return config.batch * sum(earlier.steps for earlier in lineage(config.stages, stage.name)[:-1])
+    before = lineage(config.stages, stage.name)[:-1]
+    return config.batch * sum(earlier.steps for earlier in before if earlier.learns != "prompt")
 
 
 def positions(first: int, batch: int, steps: range, rank: int, processes: int) -> list[int]:

@@ -78,10 +78,11 @@ class Stage:
 
     name: str
     """Names the stage's folder and is what other stages start from."""
-    learns: Literal["geometry", "mssa", "decoder"]
-    """geometry: the depth net as a whole, without a prompt (pretraining, or the globally fine-tuned baseline). mssa:
-    the fusion, and a prompt branch that is not pretrained (stage 1 of the paper). decoder: these and the depth decoder
-    with its segmentation branch (stage 2). Encoders stay frozen in mssa and decoder."""
+    learns: Literal["geometry", "prompt", "mssa", "decoder"]
+    """geometry: the depth net as a whole, without a prompt (pretraining, or the globally fine-tuned baseline). prompt:
+    the lite prompt branch alone, to find targets, as SAM3 comes able to; no depth is computed, so steps are cheap.
+    mssa: the fusion, and a prompt branch that is not pretrained (stage 1 of the paper). decoder: these and the depth
+    decoder with its segmentation branch (stage 2). Encoders stay frozen in prompt, mssa and decoder."""
     steps: int
     """Optimiser steps."""
     start: str = PRETRAINED
@@ -112,7 +113,7 @@ class TrainConfig:
     """Stage whose best weights become OUT/focus."""
     baseline: str | None = None
     """Stage whose best weights become OUT/baseline, what FocusDepth is compared with. It learns geometry, and takes as
-    many steps from the same start as the stages up to ``focus``, on the same samples."""
+    many steps from the same start as the stages up to ``focus`` that learn depth, on the same samples."""
     batch: int = 16
     """Images per optimiser step, over all processes."""
     accumulate: int = 1

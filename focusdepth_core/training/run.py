@@ -27,11 +27,13 @@ from focusdepth_core.training.presence import calibrate
 from focusdepth_core.training.prompts import PARTS
 from focusdepth_core.training.recipe import TrainConfig
 from focusdepth_core.training.stage import StageRun
+from focusdepth_core.training.validation import SCORED
 from focusdepth_core.training.weights import finished_model, new_model
 
 RECIPE = "recipe.json"
 FREE = {"out", "data.workers", "accumulate", "threads", "device", "export"}  # may change between starts of a run
 PATIENCE = timedelta(hours=12)  # of other processes, while the first one renders
+ERRORS = {"global": "AbsRel of the whole image", "foreground": "AbsRel of the target", "mask": "1 - IoU of the mask"}
 PRECISIONS = {"float32": "no", "bfloat16": "bf16"}
 
 
@@ -120,11 +122,11 @@ def _progress(config: TrainConfig, stage: str) -> Progress:
 
 def _finish(config: TrainConfig) -> None:
     """Model folders of the best weights, and what to do with them."""
-    table = Table("stage", "best AbsRel on the validation samples", "after step", title=str(config.out))
+    table = Table("stage", "least error on the validation samples", "after step", title=str(config.out))
     for stage in config.stages:
         done = _progress(config, stage.name)
-        where = "whole image" if stage.learns == "geometry" else "foreground"
-        table.add_row(stage.name, f"{done.best_score:.4f} ({where})", f"{done.best_step} of {stage.steps}")
+        least = f"{done.best_score:.4f} ({ERRORS[SCORED[stage.learns]]})"
+        table.add_row(stage.name, least, f"{done.best_step} of {stage.steps}")
     console = Console()
     console.print(table)
     folders = {"focus": config.focus, "baseline": config.baseline}

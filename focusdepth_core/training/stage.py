@@ -46,6 +46,7 @@ class StageRun:
         self.progress = self._resume()
         self._step = accelerator.prepare(step_of(self.model, stage, config.loss))
         self._cache = _cache(self)
+        self._before, self._began = self.progress.seconds, monotonic()
         self._recent: list[tuple[int, torch.Tensor, tuple[str, ...]]] = []  # step, losses, samples
         self._failures: set[str] = set()
 
@@ -156,9 +157,10 @@ class StageRun:
         errors, shown = validate(self.model, self.config, self.stage, self.accelerator)
         now, best = score(errors, self.stage), self.progress.best_score
         better = best is None or now < best
-        self.progress = Progress(step, now, step) if better else Progress(step, best, self.progress.best_step)
+        kept = (now, step) if better else (best, self.progress.best_step)
+        self.progress = Progress(step, *kept, round(self._before + monotonic() - self._began, 1))
         if curves:
-            curves.numbers({f"validation/absrel_{k}": v for k, v in errors.items()}, step)
+            curves.numbers({f"validation/error_{k}": v for k, v in errors.items()}, step)
             curves.pictures(shown, self.model.geometry.space, step)
             weights = {k: v for k, v in self.model.state_dict().items() if k in self._own}
             if better:

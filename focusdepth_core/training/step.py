@@ -10,7 +10,7 @@ from torch import nn
 from focusdepth_core.fde_bench.dataset import Batch
 from focusdepth_core.losses import LossWeights, depth_loss, mask_loss, presence_loss
 from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusOutput
-from focusdepth_core.model.prompt.base import Prompt
+from focusdepth_core.model.prompt.base import Prompt, PromptMaps
 from focusdepth_core.training.prompts import build_prompt, is_present
 from focusdepth_core.training.recipe import Stage
 
@@ -32,6 +32,24 @@ class PlainStep(nn.Module):
         image = self.model.shown(batch.image, Prompt.box(batch.box))
         depth = depth_loss(geometry(image), batch.depth, geometry.space, None, self.weights, batch.focal)
         return torch.stack([depth, depth.detach(), *torch.zeros(3, device=depth.device)])
+
+
+class PromptStep(nn.Module):
+    """The prompt branch alone, judged on where the target is and whether there is one."""
+
+    def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
+        super().__init__()
+        self.model, self.weights = model, weights
+
+    def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
+        """``PARTS`` of the loss, in their order."""
+        maps = find(self.model, batch, kinds, kept)
+        present, nothing = is_present(kinds, batch.depth), batch.depth.new_zeros(())
+        mask = self.weights.mask * mask_loss(maps.mask_logits[:, 0], batch.mask * present[:, None, None])
+        judged = nothing
+        if maps.presence is not None:
+            judged = self.weights.presence * presence_loss(maps.presence, present)
+        return torch.stack([mask + judged, nothing, mask.detach(), nothing, judged.detach()])
 
 
 class FocusStep(nn.Module):
@@ -56,8 +74,16 @@ class FocusStep(nn.Module):
         return torch.stack([sum(parts), *(part.detach() for part in parts)])
 
 
-def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> PlainStep | FocusStep:
-    return PlainStep(model, weights) if stage.learns == "geometry" else FocusStep(model, weights)
+def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> PlainStep | PromptStep | FocusStep:
+    steps = {"geometry": PlainStep, "prompt": PromptStep}
+    return steps.get(stage.learns, FocusStep)(model, weights)
+
+
+def find(model: FocusDepth, batch: Batch, kinds: Sequence[str], tokens: list[torch.Tensor] | None = None) -> PromptMaps:
+    """The prompt branch on a batch; ``kinds``: how each sample is prompted; ``tokens``: of the geometry encoder."""
+    prompt = build_prompt(model.prompt, batch, kinds)
+    tokens = model.geometry.encode(model.shown(batch.image, prompt)) if tokens is None else tokens
+    return model.prompt(model.prompt.encode_image(batch.image, tokens), prompt)
 
 
 def predict(model: FocusDepth, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> FocusOutput:

@@ -1,4 +1,4 @@
-"""The score of a stage, in the evaluation's terms: AbsRel after one global alignment, on samples that never change."""
+"""The score of a stage on samples that never change: AbsRel after one global alignment, as the evaluation has it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 
 from focusdepth_core.fde_bench.dataset import Batch
@@ -20,6 +21,9 @@ from focusdepth_core.training.recipe import Stage, TrainConfig
 from focusdepth_core.training.step import predict
 
 REGIONS = ("foreground", "band", "global")
+MASK = "mask"
+MEASURES = (*REGIONS, MASK)
+SCORED = {"geometry": "global", "prompt": MASK, "mssa": "foreground", "decoder": "foreground"}  # by what a stage learns
 SHOWN = 4  # samples that become pictures
 
 
@@ -41,7 +45,8 @@ class Shown:
 def validate(
     model: FocusDepth, config: TrainConfig, stage: Stage, accelerator: Accelerator
 ) -> tuple[dict[str, float], list[Shown]]:
-    """Mean AbsRel of each region over the validation samples, at the network's input size; and samples to look at.
+    """Means over the validation samples, at the network's input size, and samples to look at: AbsRel of each region,
+    and of a stage with prompts the mask's error, 1 - IoU.
 
     Raises ``ValueError`` if no sample has enough truth to be judged.
     """
@@ -52,19 +57,20 @@ def validate(
         batch = batch.to(accelerator.device)
         with accelerator.autocast():
             raw, probability = _predicted(model, stage, batch, kinds)
-        errors += _errors(raw, model.geometry.space, batch)
+        depth, masks = _errors(raw, model.geometry.space, batch), _mask_errors(probability, batch)
+        errors += [[*of_depth, of_mask] for of_depth, of_mask in zip(depth, masks)]
         shown += _shown(raw, probability, batch) if len(shown) < SHOWN else []
     model.train()
     share = -(-config.data.validation_samples // processes)
-    padded = np.full((share, len(REGIONS)), np.nan)
-    padded[: len(errors)] = np.reshape(errors, (-1, len(REGIONS)))  # also of a process without a sample
+    padded = np.full((share, len(MEASURES)), np.nan)
+    padded[: len(errors)] = np.reshape(errors, (-1, len(MEASURES)))  # also of a process without a sample
     everyone = accelerator.gather(torch.from_numpy(padded).float().to(accelerator.device)).cpu().numpy()
     return _means(everyone, config), shown[:SHOWN]
 
 
 def score(errors: dict[str, float], stage: Stage) -> float:
-    """Lower is better: on the targets where a stage is about them, else on the whole image."""
-    return errors["global" if stage.learns == "geometry" else "foreground"]
+    """Lower is better."""
+    return errors[SCORED[stage.learns]]
 
 
 def _predicted(
@@ -94,15 +100,25 @@ def _errors(raw: torch.Tensor, space: Space, batch: Batch) -> list[list[float]]:
     return found
 
 
+def _mask_errors(probability: torch.Tensor | None, batch: Batch) -> list[float]:
+    """1 - IoU of each sample, on the grid of the predicted mask; NaN without one."""
+    if probability is None:
+        return [np.nan] * len(batch.ids)
+    truth = F.interpolate(batch.mask[:, None], size=probability.shape[1:], mode="area")[:, 0] > 0.5
+    found = probability > 0.5
+    union = (found | truth).sum((1, 2))
+    return (1 - (found & truth).sum((1, 2)) / union.clamp(min=1)).tolist()
+
+
 def _means(errors: np.ndarray, config: TrainConfig) -> dict[str, float]:
-    judged = np.isfinite(errors)
-    if not judged.any(0).all():
-        missing = REGIONS[int(np.argmin(judged.any(0)))]
+    judged = np.isfinite(errors).any(0)
+    if not judged[: len(REGIONS)].all():
+        missing = REGIONS[int(np.argmin(judged))]
         raise ValueError(
             f"data.validation: none of {config.data.validation_samples} samples has enough truth in its {missing} to "
             f"be judged; use more of them or another manifest"
         )
-    return dict(zip(REGIONS, np.nanmean(errors, 0).tolist()))
+    return {name: float(np.nanmean(errors[:, i])) for i, name in enumerate(MEASURES) if judged[i]}
 
 
 def _shown(raw: torch.Tensor, probability: torch.Tensor | None, batch: Batch) -> list[Shown]:

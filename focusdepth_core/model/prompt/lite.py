@@ -1,7 +1,8 @@
 """The lite prompt branch: prompt features from the tokens that the geometry branch computes anyway, and a prompt.
 
 It stands where SAM3 stands in the paper, at a few per cent of its cost. It learns where the target is from a box, text
-or the mask of an earlier frame; the silhouette comes from the tokens and a convolutional stem that keeps fine edges.
+or the mask of an earlier frame; the silhouette comes from the tokens and a convolutional stem that keeps fine edges. A
+branch that reads text looks at the image by itself as well: tokens of a depth net say little of colour and kind.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ class LitePrompt(PromptBranch):
         self.mask = nn.Sequential(_conv(config.stem, config.stem), nn.Conv2d(config.stem, 1, 3, padding=1))
         self.prior = nn.Conv2d(1, width, 3, padding=1) if config.prior else None
         self.words = WordEncoder(config.words, config.text, config.heads) if config.text else None
-        self.modulation = nn.Linear(config.text, 2 * width, bias=False) if config.text else None
+        channels = ((3, width), (width, width), (width, width)) if config.text else ()
+        self.looks = nn.ModuleList(_conv(*both, 2) for both in channels)  # at 4, 2 and 1 times the grid
+        self.modulations = nn.ModuleList(nn.Linear(config.text, 2 * width, bias=False) for _ in self.looks)
         self.asked = nn.Linear(config.text, width) if config.text else None
         self.presence = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1)) if config.text else None
         self.judges_presence = bool(config.text)
@@ -114,11 +117,15 @@ class LitePrompt(PromptBranch):
             self.register_buffer("threshold", torch.tensor(0.5))
 
     def encode_image(self, image: torch.Tensor, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """B,width,grid of two projected token maps, and the share that the image has in the stem's first layer."""
+        """The share that the image has in the stem's first layer; then B,width of the grid, and for a branch that reads
+        text of 2 and 4 times the grid."""
         maps = [t.transpose(1, 2).unflatten(2, self.grid) for t in (tokens[1], tokens[3])]
         resized = F.interpolate(image, size=self.mask_grid, mode="bilinear", align_corners=False)
-        first = self.stem[0]
-        return self.tokens(torch.cat(maps, 1)), F.conv2d(resized, first.weight[:, :3], first.bias, padding=1)
+        first, seen = self.stem[0], [resized]
+        for look in self.looks:
+            seen.append(look(seen[-1]))
+        at_1x = self.tokens(torch.cat(maps, 1)) + (seen.pop() if self.looks else 0)
+        return F.conv2d(resized, first.weight[:, :3], first.bias, padding=1), at_1x, *reversed(seen[1:])
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
         if self.words is None:
@@ -127,15 +134,18 @@ class LitePrompt(PromptBranch):
 
     def forward(self, image_features: tuple[torch.Tensor, ...], prompt: Prompt) -> PromptMaps:
         self.check(prompt)
-        tokens, image = image_features
+        image, *seen = (for_each(feature, prompt) for feature in image_features)
         rasters = self._rasters(prompt)
         text = self._text(prompt, rasters)
-        early = self._early(tokens, rasters, prompt, text)
+        if text is not None:
+            seen = [self._as_asked(x, text, modulation) for x, modulation in zip(seen, self.modulations)]
+        early, seen_2x, seen_4x = seen if self.words is not None else (*seen, 0, 0)
+        early = self._with_places(early, rasters, prompt)
         at_1x, presence = self._attended(early, text)
         fine = F.conv2d(rasters, self.stem[0].weight[:, 3:], padding=1)
-        fine = self.stem[2](self.stem[1](fine + for_each(image, prompt)))
-        at_2x = self.to_2x(F.interpolate(at_1x, scale_factor=2.0, mode="nearest"))
-        at_4x = self.to_4x(F.interpolate(at_2x, scale_factor=2.0, mode="nearest") + self.down(fine))
+        fine = self.stem[2](self.stem[1](fine + image))
+        at_2x = self.to_2x(F.interpolate(at_1x, scale_factor=2.0, mode="nearest") + seen_2x)
+        at_4x = self.to_4x(F.interpolate(at_2x, scale_factor=2.0, mode="nearest") + self.down(fine) + seen_4x)
         coarse = F.interpolate(self.to_fine(at_4x), scale_factor=2.0, mode="bilinear", align_corners=False)
         return PromptMaps([at_4x, at_2x, at_1x, early], self.mask(fine + coarse), presence)
 
@@ -151,24 +161,23 @@ class LitePrompt(PromptBranch):
 
     def _text(self, prompt: Prompt, rasters: torch.Tensor) -> torch.Tensor | None:
         """B*T,1,C, 0 for a target without text; None if the branch takes none."""
-        if self.modulation is None:
+        if self.words is None:
             return None
         if prompt.text is None:
             return rasters.new_zeros(len(rasters), 1, self.config.text)
         features, mask = prompt.text.features.flatten(0, 1), prompt.text.mask.flatten(0, 1)
         return features * mask[..., None].to(features.dtype)
 
-    def _early(
-        self, tokens: torch.Tensor, rasters: torch.Tensor, prompt: Prompt, text: torch.Tensor | None
-    ) -> torch.Tensor:
-        """B*T,width,grid: image tokens that know the prompt."""
-        early = for_each(tokens, prompt) + self.box(prompt.raster(self.grid).flatten(0, 1)[:, None])
-        if self.prior is not None:
-            early = early + self.prior(F.avg_pool2d(rasters[:, 1:], FINE))
-        if self.modulation is not None:
-            scale, shift = self.modulation(text[:, 0])[..., None, None].chunk(2, 1)
-            early = early + early * scale + shift
-        return early
+    @staticmethod
+    def _as_asked(seen: torch.Tensor, text: torch.Tensor, modulation: nn.Linear) -> torch.Tensor:
+        """B*T,width of some grid, each channel as the text wants it; as it is without text."""
+        scale, shift = modulation(text[:, 0])[..., None, None].chunk(2, 1)
+        return seen * (1 + scale) + shift
+
+    def _with_places(self, seen: torch.Tensor, rasters: torch.Tensor, prompt: Prompt) -> torch.Tensor:
+        """B*T,width,grid that knows boxes and masks."""
+        early = seen + self.box(prompt.raster(self.grid).flatten(0, 1)[:, None])
+        return early if self.prior is None else early + self.prior(F.avg_pool2d(rasters[:, 1:], FINE))
 
     def _attended(self, early: torch.Tensor, text: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """B*T,width,grid after the transformer, and the presence of B*T targets."""
