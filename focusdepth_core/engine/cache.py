@@ -76,9 +76,9 @@ class Entry:
 
     def load(self, load: Callable[[bytes], Loaded]) -> tuple[Loaded, Manifest]:
         """Raises ``StalePlan`` with the reason if there is none that can be used."""
-        if not self.plan.exists():
-            raise StalePlan("there is none for this network, GPU and TensorRT")
         try:
+            if not self.plan.exists():
+                raise StalePlan("there is none for this network, GPU and TensorRT")
             manifest, plan = Manifest.read(self.path), self.plan.read_bytes()
         except (OSError, ValueError) as error:
             raise StalePlan(f"the one in the cache cannot be read ({error})") from None
