@@ -23,7 +23,7 @@ from focusdepth_core.engine.console import progress, show_verdicts
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import open_model, open_network
 from focusdepth_core.engine.proven import TensorRtModel
-from focusdepth_core.engine.self_check import FOCUS, PLAIN, Figures, check
+from focusdepth_core.engine.self_check import FOCUS, NOTHING_RIGHT, PLAIN, Figures, check
 from focusdepth_core.engine.settings import PRECISIONS
 from focusdepth_core.engine.tensorrt_build import runtime
 from focusdepth_core.engine.text_cache import TextCache
@@ -32,7 +32,8 @@ Judged = tuple[str, str, str, Figures]  # backend, network, precision
 
 
 def verify(model: ModelFolder, report: Callable[[str], None]) -> Iterator[Judged]:
-    """Raises ``EngineError`` for a folder without samples, and for a backend that is there and cannot run it."""
+    """What TensorRT cannot build or run is told, and has no figure that is right. Raises ``EngineError`` for a folder
+    without samples, and for networks that ONNX Runtime cannot run."""
     if model.samples is None:
         raise EngineError(f"{model.path} has no samples for the self-check; export the model again")
     texts = None if model.texts is None else TextCache(model.texts)
@@ -72,10 +73,16 @@ def _torch(model: ModelFolder, report: Callable[[str], None]) -> Iterator[Judged
 
 def _tensorrt(model: ModelFolder, texts: Optional[Texts], report: Callable[[str], None]) -> Iterator[Judged]:
     tensorrt = TensorRtModel(model, texts, report)
+    name = f"{tensorrt.runtime.flavour} {tensorrt.runtime.version}, {tensorrt.runtime.gpu}"
     for network, precision in _files(model):
-        built = tensorrt.build(network, precision)
-        yield built.engine.name, network, precision, tensorrt.judged(network, built, anew=True)
-        built.close()
+        figures = NOTHING_RIGHT
+        try:
+            built = tensorrt.build(network, precision)
+            figures = tensorrt.judged(network, built, anew=True)
+            built.close()
+        except EngineError as error:
+            report(f"tensorrt: {network} in {precision}: {error}")
+        yield name, network, precision, figures
 
 
 def _files(model: ModelFolder) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Optional
@@ -91,6 +92,7 @@ def _no_driver() -> Any:
 def module(fake: Fake) -> Any:
     found = ModuleType(fake.flavour)
     found.__version__ = fake.version  # type: ignore[attr-defined]
+    found.__spec__ = ModuleSpec(fake.flavour, None)  # libraries look whether there is a TensorRT
     for name, value in {**_enums(fake), **_building(fake), **_running(fake)}.items():
         setattr(found, name, value)
     return found

@@ -102,6 +102,18 @@ def test_verify_judges_every_backend_and_precision_anew(call, fake: Fake, model:
     assert end.value.code == 1
 
 
+def test_verify_goes_on_after_what_cannot_be_built(call, capsys, fake: Fake, model: Path) -> None:
+    def refuse() -> None:
+        fake.build_error = "no implementation for node 7" if fake.builds[-1] == "focus.fp16.onnx" else ""
+
+    fake.while_building = refuse
+    with pytest.raises(SystemExit) as end:
+        call("verify", model)
+    shown = capsys.readouterr()
+    assert end.value.code == 1 and shown.out.count("passed") == 11 and "deviation inf is above 0.05" in shown.out
+    assert "tensorrt: focus in fp16: tensorrt 10.3.0 cannot build focus.fp16.onnx: no implementation" in shown.err
+
+
 def test_verify_with_nothing_to_judge_is_no_success(call, fake: Fake, model: Path, monkeypatch) -> None:
     monkeypatch.setattr(verify, "find_spec", lambda name: None)
     fake.cuda.status = 35
