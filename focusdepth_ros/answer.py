@@ -66,15 +66,6 @@ class Answer:
     def is_metric(self) -> bool:
         return not self.why_not_metric
 
-    @cached_property
-    def depth_m(self) -> Optional[np.ndarray]:
-        """H,W float32 metres along z with NaN where invalid, or None if not ``is_metric``. What is told of the targets
-        does without, as nobody may hear the whole."""
-        if not self.is_metric:
-            return None
-        metres = self._metres(self.result.relative_depth)
-        return self.result.corrected(metres) if self._is_fitted else metres
-
     def factor(self, target: TargetResult) -> float:
         """By which the target's metres differ from those that ``scale`` gives."""
         return target.factor if self._is_fitted else 1.0
@@ -91,11 +82,10 @@ class Answer:
     def _cloud(self, target: TargetResult) -> Cloud:
         result, edge_px = self.result, self.parameters.drop_edge_px
         window = grown(target.window, edge_px, target.mask.shape)
-        metres = self._metres(result.relative_depth[window]) * np.float32(self.factor(target))
-        return target_cloud(result.frame, Part(window, metres), target.mask, edge_px, self.parameters.voxel_size)
-
-    def _metres(self, raw: np.ndarray) -> np.ndarray:
-        return positive(raw) if self.scale is None else self.scale.to_metres(raw)
+        raw = result.depth[window]
+        metres = positive(raw) if self.scale is None else self.scale.to_metres(raw)
+        part = Part(window, metres * np.float32(self.factor(target)))
+        return target_cloud(result.frame, part, target.mask, edge_px, self.parameters.voxel_size)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

@@ -14,7 +14,7 @@ from focusdepth_core.perception.result import TargetResult
 from focusdepth_ros import drawing
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.cloud_msgs import to_cloud
-from focusdepth_ros.image_msgs import to_image
+from focusdepth_ros.image_msgs import blank_image, to_image
 from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
 from focusdepth_ros.presence import Presence
 
@@ -26,7 +26,11 @@ def relative_depth(answer: Answer) -> Image:
 
 def depth(answer: Answer) -> Optional[Image]:
     """32FC1, metres along z, NaN invalid (REP-117, REP-118)."""
-    return None if answer.depth_m is None else to_image(answer.depth_m, "32FC1", answer.header)
+    if not answer.is_metric:
+        return None
+    msg, metres = blank_image(answer.result.depth.shape, "32FC1", answer.header)
+    answer.result.metres(answer.scale, out=metres)
+    return msg
 
 
 def camera_info(answer: Answer) -> Optional[CameraInfo]:
@@ -40,10 +44,11 @@ def camera_info(answer: Answer) -> Optional[CameraInfo]:
 
 def target_mask(answer: Answer) -> Image:
     """16UC1, the target's place in the list plus 1; where masks overlap, the first target's."""
-    labels = np.zeros(answer.result.relative_depth.shape, np.uint16)
+    msg, labels = blank_image(answer.result.depth.shape, "16UC1", answer.header)
     for label, target in reversed(list(enumerate(answer.result.targets, start=1))):
-        labels[target.window][target.mask[target.window]] = label
-    return to_image(labels, "16UC1", answer.header)
+        window, inside = target.part
+        np.copyto(labels[window], label, where=inside)
+    return msg
 
 
 def target_points(answer: Answer) -> Optional[PointCloud2]:

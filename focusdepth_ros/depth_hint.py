@@ -8,6 +8,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
+from focusdepth_core.perception.sensor_depth import M_PER_MM
 from focusdepth_ros import image_msgs
 from focusdepth_ros.camera_info import Size
 from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer
@@ -29,12 +30,13 @@ class HintInput:
         self.clear = self._hints.clear
 
     def of(self, stamp: Time, size: Size, wait_s: float) -> Optional[np.ndarray]:
-        """H,W metres at the image's size, or None; waits at most ``wait_s`` for the message of the image's stamp."""
+        """At the image's size and as ``Pipeline.process`` takes it, or None; waits at most ``wait_s`` for the message
+        of the image's stamp."""
         msg = self._hints.take(stamp, wait_s)
         if msg is None:
             return None
         try:
-            hint = _metres(msg, size)
+            hint = _checked(msg, size)
         except ValueError as error:
             self._status.complain("depth_hint", f"{error}; it is ignored")
             return None
@@ -42,9 +44,9 @@ class HintInput:
         return hint
 
 
-def _metres(msg: Image, size: Size) -> np.ndarray:
+def _checked(msg: Image, size: Size) -> np.ndarray:
     """Raises ``ValueError`` for another size than the image's, for nothing measured and for an unlikely unit."""
-    hint = image_msgs.to_metres(msg)
+    hint = image_msgs.to_depth(msg)
     if (msg.width, msg.height) != size:
         raise ValueError(
             f"depth_hint is {msg.width} x {msg.height}, the image {size[0]} x {size[1]}; "
@@ -55,7 +57,8 @@ def _metres(msg: Image, size: Size) -> np.ndarray:
         measured = _measured(hint)
     if not measured.size:
         raise ValueError("depth_hint has no pixel above 0")
-    median = float(np.median(measured[:: max(1, measured.size // JUDGED)]))
+    unit_m = M_PER_MM if hint.dtype == np.uint16 else 1.0
+    median = unit_m * float(np.median(measured[:: max(1, measured.size // JUDGED)]))
     if not PLAUSIBLE_M[0] <= median <= PLAUSIBLE_M[1]:
         raise ValueError(
             f"depth_hint has a median of {median:g} m; 32FC1 is in metres and 16UC1 in millimetres, check its unit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,6 @@ TO_RGB = {
     "yuyv": cv2.COLOR_YUV2RGB_YUY2,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUY2,
 }
-MM_PER_M = 1000.0  # 16UC1 depth is in millimetres (REP-118)
 
 
 def pixels(msg: Image) -> np.ndarray:
@@ -123,28 +123,35 @@ def to_rgb(msg: Image) -> np.ndarray:
         raise ValueError(f"image of {msg.width} x {msg.height} pixels cannot be of encoding '{msg.encoding}'") from None
 
 
-def to_metres(msg: Image) -> np.ndarray:
-    """H,W float32 metres of a depth image, 0 or NaN where nothing was measured; a view of the message for 32FC1.
+def to_depth(msg: Image) -> np.ndarray:
+    """H,W of a depth image, float32 metres or uint16 millimetres (REP-118), 0 or NaN where nothing was measured; a view
+    of the message.
 
     Raises ``ValueError`` as ``pixels`` does, and for an encoding that is not depth.
     """
     if msg.encoding not in ("16UC1", "32FC1"):
         raise ValueError(f"depth_hint has encoding '{msg.encoding}'; use 32FC1 in metres or 16UC1 in millimetres")
-    view = _native(pixels(msg))
-    if msg.encoding == "32FC1":
-        return view
-    metres = view.astype(np.float32)
-    metres /= np.float32(MM_PER_M)
-    return metres
+    return _native(pixels(msg))
 
 
 def to_image(values: np.ndarray, encoding: str, header: Header) -> Image:
     """An Image message with a copy of ``values``, H,W or H,W,C of the encoding's type and channels."""
-    height, width = values.shape[:2]
-    step = width * LAYOUTS[encoding].pixel_bytes
-    msg = Image(header=header, height=height, width=width, encoding=encoding, step=step)
+    msg = _without_data(values.shape, encoding, header)
     msg.data.frombytes(np.ascontiguousarray(values).data.cast("B"))  # setting data makes copies, some by the element
     return msg
+
+
+def blank_image(shape: tuple[int, ...], encoding: str, header: Header) -> tuple[Image, np.ndarray]:
+    """A message of zeros of one channel, H,W, and its own memory to be written to."""
+    msg = _without_data(shape, encoding, header)
+    msg.data = array.array("B", b"\0") * (msg.step * msg.height)
+    return msg, np.frombuffer(msg.data, LAYOUTS[encoding].dtype).reshape(shape)
+
+
+def _without_data(shape: tuple[int, ...], encoding: str, header: Header) -> Image:
+    height, width = shape[:2]
+    step = width * LAYOUTS[encoding].pixel_bytes
+    return Image(header=header, height=height, width=width, encoding=encoding, step=step)
 
 
 def _native(view: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.result import FocusResult, Space
 from focusdepth_core.perception.scale import ScaleFitter
+from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.target_factor import TargetFactors
 from focusdepth_core.sim.depth_sensor import DepthSensor
@@ -66,8 +67,9 @@ def depths(
             fitter, factors = ScaleFitter(), TargetFactors()
         result, stamp = answer.result, answer.frame.stamp
         if result.space is not Space.METRIC:
-            masks, targets = [t.mask for t in result.targets], [t.target for t in result.targets]
-            scale = fitter.fit(answer.raw, hint, result.space, masks, stamp, targets)
-            corrected = factors.correct(result.targets, answer.raw, hint, scale, stamp)
+            masks, targets = [t.part for t in result.targets], [t.target for t in result.targets]
+            seen = None if hint is None else SensorDepth(hint)
+            scale = fitter.fit(answer.raw, seen, result.space, masks, stamp, targets)
+            corrected = factors.correct(result.targets, answer.raw, seen, scale, stamp)
             result = replace(result, targets=tuple(corrected), scale=scale)
         yield result.depth_m()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import cv2
 import numpy as np
 
-from focusdepth_core.engine.model_folder import InputSpec
 from focusdepth_core.perception.window import Part, Window, bounds
+
+if TYPE_CHECKING:  # which itself needs what results are made of
+    from focusdepth_core.engine.model_folder import InputSpec
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,21 @@ class Letterbox:
         edge falls inside a cell.
         """
         rows, columns = window or (slice(0, self.frame_height), slice(0, self.frame_width))
-        used_rows, used_columns = self._used(grid)
-        y, x = self._cells_per_pixel(grid)
-        return _stretched(_stretched(grid[:used_rows, :used_columns], rows, y).T, columns, x).T
+        used, (y, x) = self._used(grid), self._cells_per_pixel(grid)
+        above, below, down = _between(np.arange(rows.start, rows.stop), y, used[0])
+        left, right, across = _between(np.arange(columns.start, columns.stop), x, used[1])
+        if not above.size or not left.size:
+            return np.empty((above.size, left.size), np.float32)
+        first, last = left[0], right[-1] + 1
+        stretched = _mixed(grid[above, first:last], grid[below, first:last], down[:, None])
+        return _mixed(np.take(stretched, left - first, axis=1), np.take(stretched, right - first, axis=1), across)
+
+    def at_pixels(self, grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """As ``to_frame``, for single pixels; the integer ``rows`` and ``columns`` broadcast."""
+        used, (y, x) = self._used(grid), self._cells_per_pixel(grid)
+        (above, below, down), (left, right, across) = _between(rows, y, used[0]), _between(columns, x, used[1])
+        one, other = (_mixed(grid[above, side], grid[below, side], down) for side in (left, right))
+        return _mixed(one, other, across)
 
     def positive(self, grid: np.ndarray) -> Part:
         """Of ``grid`` at the frame, a window that has everything above 0; it is empty where there is nothing."""
@@ -97,13 +111,16 @@ class Letterbox:
         return y, self.width * columns / (self.frame_width * self.spec.width)
 
 
-def _stretched(values: np.ndarray, pixels: slice, cells_per_pixel: float) -> np.ndarray:
-    """Linearly along the first axis, as ``cv2.resize`` does, but for some pixels alone."""
-    last = len(values) - 1
-    places = np.clip((np.arange(pixels.start, pixels.stop) + 0.5) * cells_per_pixel - 0.5, 0, last)
+def _between(pixels: np.ndarray, cells_per_pixel: float, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two of ``size`` cells that each pixel lies between, and the second one's share, as ``cv2.resize`` has it."""
+    places = np.clip((pixels + 0.5) * cells_per_pixel - 0.5, 0, size - 1)
     low = places.astype(np.intp)
-    part = (places - low).astype(np.float32)[:, None]
-    return values[low] * (1 - part) + values[np.minimum(low + 1, last)] * part
+    return low, np.minimum(low + 1, size - 1), (places - low).astype(np.float32)
+
+
+def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Linearly; between equal values exactly."""
+    return np.asarray(first + (second - first) * share)
 
 
 def _reached(cells: slice, cells_per_pixel: float, size: int) -> slice:

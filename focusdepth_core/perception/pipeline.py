@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Union
@@ -15,12 +16,14 @@ from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import open_model
 from focusdepth_core.perception.cut import CutDetector
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.frame_depth import FrameDepth
 from focusdepth_core.perception.keyframes import Keyframes
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import check_target, check_targets, network_inputs
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
 from focusdepth_core.perception.scale import ScaleFitter
+from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.target_factor import TargetFactors
 from focusdepth_core.perception.upsample import split_upsample
@@ -50,6 +53,7 @@ class Pipeline:
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
         self._factors = TargetFactors()
         self._cuts = CutDetector()
+        self._beside = ThreadPoolExecutor(1, "beside")  # for what need not wait for the network
 
     @classmethod
     def open(
@@ -90,10 +94,11 @@ class Pipeline:
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.
 
-        ``depth_hint``: H,W metres at the frame's size, 0 or NaN where nothing was measured. A relative model's scale is
-        fitted to the hints of this frame and those before it, by their stamps, and has the age of the newest; without
-        any it is None. ``timings_ms`` has preprocess, inference, postprocess and scale. Raises ``ValueError`` for a
-        text that the model does not take or does not know, a box outside the frame or a hint of another size.
+        ``depth_hint``: H,W at the frame's size, float32 metres or uint16 millimetres, 0 or NaN where nothing was
+        measured. A relative model's scale is fitted to the hints of this frame and those before it, by their stamps,
+        and has the age of the newest; without any it is None. ``timings_ms`` has preprocess, inference, postprocess and
+        scale. Raises ``ValueError`` for a text that the model does not take or does not know, a box outside the frame
+        or a hint of another size.
         """
         start = time.perf_counter()
         _check_hint(frame, depth_hint)
@@ -104,6 +109,7 @@ class Pipeline:
         engine, priors = self._focus if known else self._plain, self._priors(letterbox)
         inputs = network_inputs(self.model, frame, letterbox, known, self._texts, priors, engine)
         preprocessed = time.perf_counter()
+        seen = self._beside.submit(self._look, frame, depth_hint)
         depth, logits, presence = self._infer(inputs)
         inferred = time.perf_counter()
         frame_logits = [letterbox.positive(logit) for logit in logits]
@@ -112,8 +118,9 @@ class Pipeline:
         if self._keyframes is not None:
             self._keyframes.compare(found)
         postprocessed = time.perf_counter()
-        scale = self._fit_scale(raw, space, depth_hint, found, frame)
-        found = self._factors.correct(found, raw, depth_hint, scale, frame.stamp)
+        hint, is_cut = seen.result()
+        scale = None if space is Space.METRIC else self._fit_scale(raw, space, hint, found, frame.stamp, is_cut)
+        found = self._factors.correct(found, raw, hint, scale, frame.stamp)
         times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
         stages = ("preprocess", "inference", "postprocess", "scale")
         timings_ms = {name: 1e3 * (b - a) for name, a, b in zip(stages, times, times[1:])}
@@ -143,32 +150,35 @@ class Pipeline:
         absent = (presence < self.model.presence_threshold) & (inputs["has_box"] < 0.5)
         return depth[0], np.where(absent[:, None, None], np.float32(NOWHERE), logits), presence.tolist()
 
-    def _in_space(self, raw: np.ndarray, frame: Frame, letterbox: Letterbox) -> tuple[np.ndarray, Space]:
+    def _look(self, frame: Frame, depth_hint: Optional[np.ndarray]) -> tuple[Optional[SensorDepth], bool]:
+        """What was measured, and whether the frame shows another scene than the last one."""
+        return depth_hint if depth_hint is None else SensorDepth(depth_hint), self._cuts.is_cut(frame.image)
+
+    def _in_space(self, raw: FrameDepth, frame: Frame, letterbox: Letterbox) -> tuple[FrameDepth, Space]:
         """A metric model that needs the focal length gives depth up to scale where that is unknown."""
         if self.model.focal_px is None:
             return raw, self.model.space
         if frame.intrinsics is None:
             return raw, Space.AFFINE_DEPTH
         focal_px = frame.intrinsics.fx * letterbox.width / frame.width
-        return raw * np.float32(focal_px / self.model.focal_px), Space.METRIC
+        return raw.scaled(focal_px / self.model.focal_px), Space.METRIC
 
     def _fit_scale(
         self,
-        raw: np.ndarray,
+        raw: FrameDepth,
         space: Space,
-        depth_hint: Optional[np.ndarray],
+        hint: Optional[SensorDepth],
         results: Sequence[TargetResult],
-        frame: Frame,
+        stamp: float,
+        is_cut: bool,
     ) -> Optional[Scale]:
-        if space is Space.METRIC:
-            return None
-        if self._cuts.is_cut(frame.image):
+        if is_cut:
             self._focus_scale.restart()
             self._plain_scale.restart()
             self._factors.restart()
         fitter = self._focus_scale if results else self._plain_scale
-        masks, targets = [result.mask for result in results], [result.target for result in results]
-        return fitter.fit(raw, depth_hint, space, masks, frame.stamp, targets)
+        masks, targets = [result.part for result in results], [result.target for result in results]
+        return fitter.fit(raw, hint, space, masks, stamp, targets)
 
 
 def _check_hint(frame: Frame, depth_hint: Optional[np.ndarray]) -> None:
@@ -186,24 +196,26 @@ def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[
     return value
 
 
-def _target_result(target: Target, logit: Part, presence: Optional[float], raw: np.ndarray) -> TargetResult:
-    mask, inside = np.zeros(raw.shape, bool), logit.values > 0
-    mask[logit.window] = inside
-    if not inside.any():
-        return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan), presence)
-    confidence = float(np.mean(1 / (1 + np.exp(-logit.values[inside]))))
-    low, median, high = quantiles(raw[logit.window][inside], QUANTILES).tolist()
-    return TargetResult(target, mask, confidence, (low, median, high), presence)
+def _target_result(target: Target, logit: Part, presence: Optional[float], raw: FrameDepth) -> TargetResult:
+    inside = Part(logit.window, logit.values > 0).tight()
+    if not inside.values.size:
+        return TargetResult(target, np.zeros(raw.shape, bool), 0.0, (np.nan, np.nan, np.nan), presence)
+    mask = np.zeros(raw.shape, bool)
+    mask[inside.window] = inside.values
+    confidence = float(np.mean(1 / (1 + np.exp(-logit.within(inside.window)[inside.values]))))
+    low, median, high = quantiles(raw[inside.window][inside.values], QUANTILES).tolist()
+    return TargetResult(target, mask, confidence, (low, median, high), presence, window=inside.window)
 
 
 def _of_all(
     targets: Sequence[Target], placed: Sequence[Optional[Target]], found: Sequence[TargetResult], shape: tuple[int, ...]
 ) -> tuple[TargetResult, ...]:
     """The results of the targets that have a place, and between them nothing for those that have none."""
-    rest, nowhere = iter(found), np.zeros(shape, bool)
-    nothing = (nowhere, 0.0, (np.nan, np.nan, np.nan))
+    rest = iter(found)
     return tuple(
-        TargetResult(asked, *nothing) if place is None else _named(next(rest), asked)
+        TargetResult(asked, np.zeros(shape, bool), 0.0, (np.nan, np.nan, np.nan))
+        if place is None
+        else _named(next(rest), asked)
         for asked, place in zip(targets, placed)
     )
 

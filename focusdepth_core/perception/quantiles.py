@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MEDIAN = (0.5,)
+
 
 def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """As ``np.quantile(values, levels, axis=-1)`` of at least one value, levels last; four times as fast.

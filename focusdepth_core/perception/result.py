@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.frame_depth import FrameDepth
 from focusdepth_core.perception.target import Target
-from focusdepth_core.perception.window import Window, bounds
+from focusdepth_core.perception.window import Part, Window, bounds
+
+BAND = 64  # rows that are worked on at once, so that they stay in the processor's cache
 
 
 class Space(str, Enum):
@@ -39,11 +42,13 @@ class Scale:
     inliers: float
     age: float = 0.0
 
-    def to_metres(self, raw: np.ndarray) -> np.ndarray:
-        """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
-        metres = np.asarray(np.multiply(raw, self.scale, dtype=np.float32))
+    def to_metres(self, raw: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """Raw output to z in metres, float32 of the same shape, in ``out`` if given, which may be ``raw`` itself; NaN
+        where the fit gives no positive depth."""
+        metres = np.asarray(np.multiply(raw, self.scale, out=out, dtype=np.float32))
         metres += self.shift
-        metres = positive(metres)
+        if not _is_positive(metres):
+            np.copyto(metres, np.nan, where=~((metres > 0) & (metres < np.inf)))
         if self.space is Space.AFFINE_DISPARITY:
             np.divide(np.float32(1), metres, out=metres)  # twice as fast as np.reciprocal
         return metres
@@ -51,9 +56,11 @@ class Scale:
 
 def positive(values: np.ndarray) -> np.ndarray:
     """Float32 values with NaN in place of those that are no depth: not above 0, or infinite."""
-    if values.size and values.min() > 0 and values.max() < np.inf:
-        return values
-    return np.where((values > 0) & (values < np.inf), values, np.float32(np.nan))
+    return values if _is_positive(values) else np.where((values > 0) & (values < np.inf), values, np.float32(np.nan))
+
+
+def _is_positive(values: np.ndarray) -> bool:
+    return values.size > 0 and bool(values.min() > 0 and values.max() < np.inf)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class TargetResult:
     ``mask``: H,W bool; ``confidence``: mean mask probability inside the mask, 0 if it is empty;
     ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty; ``presence``: probability
     that the frame shows what the text names, None from a model that does not judge it; ``factor``: by which its metres
-    differ from those that the frame's scale gives.
+    differ from those that the frame's scale gives; ``window``: the smallest one around the mask, worked out if not
+    given.
     """
 
     target: Target
@@ -72,11 +80,16 @@ class TargetResult:
     raw_quantiles: tuple[float, float, float]
     presence: Optional[float] = None
     factor: float = 1.0
+    window: Window = ()  # type: ignore[assignment]
 
-    @cached_property
-    def window(self) -> Window:
-        """The smallest one around the mask."""
-        return bounds(self.mask)
+    def __post_init__(self) -> None:
+        if not self.window:
+            object.__setattr__(self, "window", bounds(self.mask))
+
+    @property
+    def part(self) -> Part:
+        """Of the mask, in ``window``."""
+        return Part(self.window, self.mask[self.window])
 
     @property
     def found(self) -> bool:
@@ -85,22 +98,39 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class FocusResult:
-    """``relative_depth``: H,W float32, the network's own values in ``space``, at the frame's size."""
+    """``depth``: H,W float32, the network's own values in ``space``, at the frame's size."""
 
     frame: Frame
-    relative_depth: np.ndarray
+    depth: Union[np.ndarray, FrameDepth]
     space: Space
     targets: tuple[TargetResult, ...] = ()
     scale: Optional[Scale] = None
     timings_ms: dict[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def relative_depth(self) -> np.ndarray:
+        """All of ``depth``."""
+        return np.asarray(self.depth)
+
     def depth_m(self) -> Optional[np.ndarray]:
         """z in metres, H,W float32 with NaN where invalid, or None without a known scale."""
-        if self.space is Space.METRIC:
-            return positive(self.relative_depth)
-        return None if self.scale is None else self.corrected(self.scale.to_metres(self.relative_depth))
+        if self.scale is None and self.space is not Space.METRIC:
+            return None
+        return self.metres(self.scale, np.empty(self.depth.shape, np.float32))
 
-    def corrected(self, metres: np.ndarray) -> np.ndarray:
+    def metres(self, scale: Optional[Scale], out: np.ndarray) -> np.ndarray:
+        """``out``, H,W float32, as ``depth_m`` with another scale; None for what is metric as it is. The targets'
+        factors are those of the result's own scale, and of no other."""
+        if isinstance(self.depth, FrameDepth):
+            self.depth.whole(out)
+        else:
+            np.copyto(out, self.depth)
+        for rows in range(0, len(out), BAND):
+            band = out[rows : rows + BAND]
+            np.copyto(band, positive(band)) if scale is None else scale.to_metres(band, out=band)
+        return out if scale is None or scale is not self.scale else self._corrected(out)
+
+    def _corrected(self, metres: np.ndarray) -> np.ndarray:
         """``metres``, H,W as the scale gives them, times each target's factor in its mask, in place; where masks
         overlap, the first target's."""
         parts = [(target, metres[target.window][target.mask[target.window]]) for target in self.targets]

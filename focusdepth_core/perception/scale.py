@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Optional
+from typing import Optional, Union
 
 import cv2
 import numpy as np
 
-from focusdepth_core.perception.quantiles import quantiles
+from focusdepth_core.perception.frame_depth import FrameDepth
+from focusdepth_core.perception.quantiles import MEDIAN, quantiles
 from focusdepth_core.perception.result import Scale, Space
+from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Box, Target
-from focusdepth_core.perception.window import bounds, grown
+from focusdepth_core.perception.window import Part, grown
 
 MIN_POINTS = 20
-MAX_POINTS = 2048  # enough for two parameters; more would only cost time
 EDGE_KERNEL = np.ones((7, 7), np.uint8)  # 3 px on both sides of a mask's edge, where sensor and network mix surfaces
 # Deviation over mean of the points' y below which a free shift does more harm than the one known: it is that of depths
 # spread evenly from 1 to 1.3.
@@ -37,10 +38,10 @@ INLIER = 2.5  # robust deviations
 MAD_TO_SIGMA = 1.4826
 MIN_SIGMA = 1e-3  # of the mean of y: no sensor is better
 ITERATIONS = 10
-MEDIAN = (0.5,)
 CONVERGED = 1e-3  # relative change of the robust deviation, which the next iteration would change by less
 
 Line = tuple[float, float]  # scale, shift
+Raw = Union[np.ndarray, FrameDepth]  # H,W
 
 
 class ScaleFitter:
@@ -71,48 +72,49 @@ class ScaleFitter:
 
     def fit(
         self,
-        raw: np.ndarray,
-        hint_m: Optional[np.ndarray],
+        raw: Raw,
+        hint: Optional[SensorDepth],
         space: Space,
-        masks: Sequence[np.ndarray] = (),
+        masks: Sequence[Part] = (),
         stamp: float = 0.0,
         targets: Sequence[Target] = (),
     ) -> Optional[Scale]:
-        """Both maps H,W at one size; ``hint_m``: metres, 0 or NaN where nothing was measured; ``masks``: H,W bool;
-        ``stamp``: seconds; ``targets``: what the network was asked for, as its scale and shift depend on that.
+        """Both maps H,W at one size; ``masks``: bool, the smallest part around each; ``stamp``: seconds; ``targets``:
+        what the network was asked for, as its scale and shift depend on that.
 
         Points near the edges of the masks are left out. Without a hint, with fewer than ``MIN_POINTS`` points, or when
         the scale comes out negative, the last fit holds, with its ``age``; None if there is none.
         """
-        view = raw[:: max(1, raw.shape[0] // VIEW[0]), :: max(1, raw.shape[1] // VIEW[1])]
+        view = raw[_lattice(raw.shape)]
         if stamp <= self._stamp or _is_cut(self._view, view):
             self._forget(shift=0.0)
         elif not are_same(self._targets, targets):
             self._forget(self._shift)
         else:
             self._gram *= math.exp((self._stamp - stamp) / MEMORY_S)
-        self._view, self._stamp, self._targets = view.copy(), stamp, targets
-        if hint_m is not None:
-            self._take(raw, hint_m, space, masks)
+        self._view, self._stamp, self._targets = view, stamp, targets
+        if hint is not None:
+            self._take(raw, hint, space, masks)
         if self._fitted is None:
             return None
         return replace(self._fitted, age=stamp - self._fitted_stamp)
 
-    def _take(self, raw: np.ndarray, hint_m: np.ndarray, space: Space, masks: Sequence[np.ndarray]) -> None:
+    def _take(self, raw: Raw, hint: SensorDepth, space: Space, masks: Sequence[Part]) -> None:
         """Takes the points of the frame into the fit."""
-        x, z = _points(raw, hint_m, masks)
+        x, z = _points(raw, hint, masks)
         if x.size < MIN_POINTS:
             return
         y = 1 / z if space is Space.AFFINE_DISPARITY else z
-        inliers, sigma, line = free = _robust_line(x, y, None)
-        is_wide = _is_wide(_gram(x[inliers], y[inliers], sigma))
+        p = np.stack([x, np.ones_like(x), y])
+        inliers, sigma, line = free = _robust_line(p, None)
+        is_wide = _is_wide(_gram(p[:, inliers], sigma))
         if not is_wide:
-            inliers, sigma, line = _robust_line(x, y, self._shift)
+            inliers, sigma, line = _robust_line(p, self._shift)
         own = Scale(*line, space, "depth_hint", residual=0.0, inliers=float(inliers.mean()))
-        x, y, z = x[inliers], y[inliers], z[inliers]
+        p, x, z = p[:, inliers], x[inliers], z[inliers]
         if self._fitted is not None:
             self._doubt(_error(self._fitted, x, z), _error(own, x, z))
-        gram = self._gram + _gram(x, y, sigma)
+        gram = self._gram + _gram(p, sigma)
         scale, shift = _solve(gram, None if is_wide else self._shift)
         if scale > 0:
             fitted = replace(own, scale=scale, shift=shift)
@@ -129,36 +131,35 @@ class ScaleFitter:
         self._gram *= min(1.0, (own + EXACT) / max(held, EXACT)) ** DOUBT
 
 
-def _points(raw: np.ndarray, hint_m: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _points(raw: Raw, hint: SensorDepth, masks: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
     """Raw values and metres of the points to fit, N each, float64."""
-    use = hint_m > 0
+    use = hint.measured.copy()
     for mask in masks:
-        window = grown(bounds(mask), len(EDGE_KERNEL), mask.shape)
-        if mask[window].size:
-            use[window] &= cv2.morphologyEx(mask[window].view(np.uint8), cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
-    where = drawn(use)
-    x, z = raw.ravel()[where].astype(np.float64), hint_m.ravel()[where].astype(np.float64)
+        if mask.values.size:
+            window = grown(mask.window, len(EDGE_KERNEL), use.shape)
+            around = Part(window, np.zeros(use[window].shape, np.uint8))
+            around.within(mask.window)[:] = mask.values
+            use[window] &= cv2.morphologyEx(around.values, cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
+    rows, columns = hint.drawn(use)
+    x, z = raw[rows, columns].astype(np.float64), hint.metres(rows, columns)
     finite = np.isfinite(x) & np.isfinite(z)
-    return x[finite], z[finite]
+    return (x, z) if finite.all() else (x[finite], z[finite])
 
 
-def drawn(use: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
-    """Flat places where ``use`` is true, at most ``most``; drawn, as a stride could fall in step with the sensor's own
-    grid."""
-    rng = np.random.default_rng(0)
-    count = np.count_nonzero(use)
-    if count > max(most, use.size // 8):  # of so many it takes longer to list all than to try
-        tried = rng.integers(0, use.size, int(1.1 * most * use.size / count))
-        return tried[use.ravel()[tried]][:most]
-    where = np.flatnonzero(use)
-    return where if where.size <= most else where[rng.integers(0, where.size, most)]
+def _lattice(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = (np.arange(0, side, max(1, side // count)) for side, count in zip(shape, VIEW))
+    return rows[:, None], columns[None]
 
 
 def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
     if before.shape != now.shape:
         return before.size > 0
-    low, high = np.nanquantile(before, (0.05, 0.95))
-    return bool(np.nanmedian(np.abs(now - before)) > CUT * (high - low))
+    known, change = before[~np.isnan(before)], np.abs(now - before)
+    change = change[~np.isnan(change)]
+    if not change.size:
+        return False
+    low, high = quantiles(known, (0.05, 0.95)).tolist()
+    return bool(quantiles(change, MEDIAN)[0] > CUT * (high - low))
 
 
 def are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
@@ -174,10 +175,10 @@ def _overlap(a: Optional[Box], b: Optional[Box]) -> bool:
     return min(a[2], b[2]) > max(a[0], b[0]) and min(a[3], b[3]) > max(a[1], b[1])
 
 
-def _levels(raw: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+def _levels(raw: Raw, masks: Sequence[Part]) -> np.ndarray:
     """Raw values by which a scale is judged: each target's, or without a target those of near, middle and far."""
-    found = [mask for mask in masks if mask.any()]
-    return np.array([np.nanmedian(raw[mask]) for mask in found] or np.nanquantile(raw, (0.05, 0.5, 0.95)))
+    found = [np.nanmedian(raw[mask.window][mask.values]) for mask in masks if mask.values.size]
+    return np.array(found or np.nanquantile(np.asarray(raw), (0.05, 0.5, 0.95)))
 
 
 def _difference(scale: Scale, line: Line, levels: np.ndarray) -> float:
@@ -188,36 +189,27 @@ def _difference(scale: Scale, line: Line, levels: np.ndarray) -> float:
 
 def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:
     """Median relative depth error; where the line gives no depth it is infinite."""
-    error = np.nan_to_num(np.abs(scale.to_metres(x) / z - 1), nan=np.inf)
+    error = np.abs(scale.to_metres(x) / z - 1)
+    error[np.isnan(error)] = np.inf
     return float(quantiles(error, MEDIAN)[0])
 
 
-def _robust_line(x: np.ndarray, y: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
-    """Inliers (bool, N), robust deviation, and the line through the inliers: Huber weights by the median residual, then
-    least squares over the inliers."""
-    w, before = np.ones_like(x), math.inf
+def _robust_line(p: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
+    """Inliers (bool, N), robust deviation, and the line through the inliers of ``p``, 3,N of x, 1, y: Huber weights by
+    the median residual, then least squares over the inliers."""
+    w, before, least = np.ones_like(p[0]), math.inf, MIN_SIGMA * float(np.mean(p[2]))  # above 0 for an exact fit
     for _ in range(ITERATIONS):
-        error, sigma = _residuals(x, y, _line(x, y, w, shift))
+        scale, offset = _solve((p * w) @ p.T, shift)
+        error = np.abs(scale * p[0] + offset - p[2])
+        sigma = MAD_TO_SIGMA * float(quantiles(error, MEDIAN)[0]) + least
         if abs(sigma - before) < CONVERGED * sigma:
             break
         w, before = np.minimum(1, HUBER * sigma / np.maximum(error, HUBER * sigma)), sigma
     inliers = error <= INLIER * sigma
-    return inliers, sigma, _line(x[inliers], y[inliers], np.ones(inliers.sum()), shift)
+    return inliers, sigma, _solve(_gram(p[:, inliers], 1.0), shift)
 
 
-def _residuals(x: np.ndarray, y: np.ndarray, line: Line) -> tuple[np.ndarray, float]:
-    """Absolute residuals, and their robust deviation (kept above 0 for an exact fit)."""
-    error = np.abs(line[0] * x + line[1] - y)
-    return error, MAD_TO_SIGMA * float(quantiles(error, MEDIAN)[0]) + MIN_SIGMA * float(np.mean(y))
-
-
-def _line(x: np.ndarray, y: np.ndarray, w: np.ndarray, shift: Optional[float]) -> Line:
-    p = np.stack([x, np.ones_like(x), y])
-    return _solve((p * w) @ p.T, shift)
-
-
-def _gram(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
-    p = np.stack([x, np.ones_like(x), y])
+def _gram(p: np.ndarray, sigma: float) -> np.ndarray:
     return p @ p.T / sigma**2
 
 

@@ -9,8 +9,10 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from focusdepth_core.perception.quantiles import MEDIAN, quantiles
 from focusdepth_core.perception.result import Scale, TargetResult
-from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, are_same, drawn
+from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, Raw, are_same
+from focusdepth_core.perception.sensor_depth import SensorDepth, drawn
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.window import Window, grown
 
@@ -47,19 +49,19 @@ class TargetFactors:
     def correct(
         self,
         results: Sequence[TargetResult],
-        raw: np.ndarray,
-        hint_m: Optional[np.ndarray],
+        raw: Raw,
+        hint: Optional[SensorDepth],
         scale: Optional[Scale],
         stamp: float,
     ) -> list[TargetResult]:
-        """The results with their ``factor``; ``raw`` and ``hint_m``: as of ``ScaleFitter.fit``, ``scale``: its own."""
+        """The results with their ``factor``; ``raw`` and ``hint``: as of ``ScaleFitter.fit``, ``scale``: its own."""
         before = self._known if stamp > self._stamp and scale is not None else {}
         self._known, self._stamp = {}, stamp
         for result in results:
             held = before.get(result.target.id)
             if held is not None and not are_same([held.target], [result.target]):
                 held = None
-            now = None if hint_m is None or scale is None else _log_factor(result, raw, hint_m, scale)
+            now = None if hint is None or scale is None else _log_factor(result, raw, hint, scale)
             if now is not None:
                 self._known[result.target.id] = _Factor(result.target, _smoothed(held, now, stamp), stamp)
             elif held is not None:
@@ -78,33 +80,33 @@ def _smoothed(held: Optional[_Factor], now: float, stamp: float) -> float:
     return kept * held.log + (1 - kept) * now
 
 
-def _log_factor(result: TargetResult, raw: np.ndarray, hint_m: np.ndarray, scale: Scale) -> Optional[float]:
+def _log_factor(result: TargetResult, raw: Raw, hint: SensorDepth, scale: Scale) -> Optional[float]:
     """None with too few points."""
     if not result.found:
         return None
     mask = result.mask[result.window]
     area = np.count_nonzero(mask)
     window = grown(result.window, round(AROUND * math.sqrt(area)), raw.shape)
-    measured, measured_on = hint_m[window] > 0, (hint_m[result.window] > 0) & mask
+    measured, measured_on = hint.measured[window], hint.measured[result.window] & mask
     count_on, expected = np.count_nonzero(measured_on), area * np.count_nonzero(measured) / measured.size
     if count_on >= max(MIN_POINTS, MEASURED * expected):
-        logs, _ = _points(result.window, measured_on, raw, hint_m, scale)
-        return float(np.median(logs)) if logs.size >= MIN_POINTS else None
-    logs, metres = _points(window, measured, raw, hint_m, scale)
+        logs, _ = _points(result.window, measured_on, raw, hint, scale)
+        return float(quantiles(logs, MEDIAN)[0]) if logs.size >= MIN_POINTS else None
+    logs, metres = _points(window, measured, raw, hint, scale)
     level = scale.to_metres(np.array(result.raw_quantiles[1]))
     if logs.size < MIN_POINTS or not np.isfinite(level):
         return None
     apart = np.abs(np.log(metres / level))
-    return float(np.median(logs[apart <= np.quantile(apart, ALIKE)]))
+    return float(quantiles(logs[apart <= quantiles(apart, (ALIKE,))], MEDIAN)[0])
 
 
 def _points(
-    window: Window, use: np.ndarray, raw: np.ndarray, hint_m: np.ndarray, scale: Scale
+    window: Window, use: np.ndarray, raw: Raw, hint: SensorDepth, scale: Scale
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of sensor depth over the frame's metres, and these metres, at some places of ``use``, a map of
     ``window``."""
-    at = np.unravel_index(drawn(use, POINTS), use.shape)
-    metres = scale.to_metres(raw[window][at])
-    logs = np.log(hint_m[window][at] / metres)
+    at = drawn(use, POINTS, window)
+    metres = scale.to_metres(raw[at])
+    logs = np.log(hint.metres(*at) / metres)
     finite = np.isfinite(logs)
     return logs[finite], metres[finite]

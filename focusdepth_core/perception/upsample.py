@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from focusdepth_core.perception.frame_depth import FrameDepth, Inset
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.window import Part, Window, common, grown, merged, overlap
 
@@ -19,8 +20,8 @@ REACH = 3  # samples that a target's pixels take part in, beyond its own
 
 def split_upsample(
     depth: np.ndarray, logits: np.ndarray, frame_logits: Sequence[Part], letterbox: Letterbox
-) -> np.ndarray:
-    """Raw depth of the network's input h,w -> H,W float32 at the frame, without mixtures of target and surroundings.
+) -> FrameDepth:
+    """Raw depth of the network's input h,w float32 at the frame, without mixtures of target and surroundings.
 
     ``logits``: T,gh,gw mask logits over the input; ``frame_logits``: what of them is positive at the frame. The largest
     positive logit says which target a pixel or a sample belongs to. Pixels of one target, and those of none, are
@@ -30,20 +31,16 @@ def split_upsample(
     """
     height, width = depth.shape
     over_input = Letterbox(width, height, letterbox.spec)
-    used = np.s_[: letterbox.height, : letterbox.width]
-    labels = _labels([over_input.positive(logit) for logit in logits], depth.shape)[used]
-    depth, windows = depth[used], [_window_of_samples(part.window, letterbox) for part in frame_logits]
-    out = _resized(_surroundings(depth, labels, windows), letterbox)
-    for grid, targets in _layers(depth, labels, windows):
-        fine = _resized(grid, letterbox)
-        for target in targets:
-            window = frame_logits[target].window
-            np.copyto(out[window], fine[window], where=_owned(frame_logits, target))
-    return out
-
-
-def _resized(depth: np.ndarray, letterbox: Letterbox) -> np.ndarray:
-    return cv2.resize(depth, (letterbox.frame_width, letterbox.frame_height), interpolation=cv2.INTER_LINEAR)
+    labels = _labels([over_input.positive(logit) for logit in logits], depth.shape)
+    windows = [_window_of_samples(part.window, letterbox) for part in frame_logits]
+    insets, own = [], depth.copy()
+    for target, ((window, _), around) in enumerate(zip(frame_logits, windows)):
+        samples = labels[around] == target + 1
+        if samples.any():  # of what another target has left in ``own``, nothing is read
+            own[around] = _extended(depth[around], _core(samples))
+            part = Part(window, letterbox.to_frame(own, window))
+            insets.append(Inset(part, _owned(frame_logits, target)))
+    return FrameDepth(_surroundings(depth, labels, windows), letterbox, insets)
 
 
 def _labels(logits: Sequence[Part], shape: tuple[int, ...]) -> np.ndarray:
@@ -75,26 +72,6 @@ def _surroundings(depth: np.ndarray, labels: np.ndarray, windows: Sequence[Windo
         if samples.any():
             out[window] = _extended(depth[window], _core(samples))
     return out
-
-
-def _layers(
-    depth: np.ndarray, labels: np.ndarray, windows: Sequence[Window]
-) -> list[tuple[np.ndarray, dict[int, Window]]]:
-    """Copies of ``depth`` in which the samples of some targets reach beyond their edges, and where: by the targets'
-    indices. Targets that are far enough from each other share a copy."""
-    layers: list[tuple[np.ndarray, dict[int, Window]]] = []
-    for target, window in enumerate(windows):
-        samples = labels[window] == target + 1
-        if not samples.any():
-            continue
-        free = (layer for layer in layers if not any(overlap(window, other) for other in layer[1].values()))
-        layer = next(free, None)
-        if layer is None:
-            layer = depth.copy(), {}
-            layers.append(layer)
-        layer[0][window] = _extended(depth[window], _core(samples))
-        layer[1][target] = window
-    return layers
 
 
 def _window_of_samples(window: Window, letterbox: Letterbox) -> Window:

@@ -21,6 +21,14 @@ class Part(NamedTuple):
         rows, columns = (slice(w.start - o.start, w.stop - o.start) for w, o in zip(window, self.window))
         return self.values[rows, columns]
 
+    def tight(self) -> Part:
+        """Of a bool map, the smallest part around what is true; without any it is empty."""
+        inside = bounds(self.values)
+        if not inside[0].stop:
+            return Part(inside, self.values[inside])
+        rows, columns = (slice(s.start + o.start, s.stop + o.start) for s, o in zip(inside, self.window))
+        return Part((rows, columns), self.values[inside])
+
 
 def bounds(mask: np.ndarray) -> Window:
     """The smallest window around the true places of ``mask``, H,W bool; without any it is empty."""

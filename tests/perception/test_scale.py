@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from focusdepth_core.perception.result import Scale, Space
-from focusdepth_core.perception.scale import MIN_POINTS, ScaleFitter
+from focusdepth_core.perception.scale import MIN_POINTS
+from tests.perception.fitting import MapFitter
 
 SCALE, SHIFT = 0.25, 0.4
 SHAPE = (120, 160)
@@ -28,7 +29,7 @@ def sparse(z: np.ndarray, points: int = 400, empty: float = 0.0) -> np.ndarray:
 @pytest.mark.parametrize("empty", [0.0, np.nan, -1.0, np.inf])
 def test_exact_points_give_the_exact_scale(space: Space, empty: float) -> None:
     raw, z = scene(space)
-    scale = ScaleFitter().fit(raw, sparse(z, empty=empty), space)
+    scale = MapFitter().fit(raw, sparse(z, empty=empty), space)
     assert (scale.scale, scale.shift) == pytest.approx((SCALE, SHIFT), rel=1e-4)
     assert (scale.space, scale.source) == (space, "depth_hint")
     assert scale.residual < 1e-4
@@ -50,7 +51,7 @@ def test_a_fifth_of_outliers_hardly_moves_it(space: Space) -> None:
     measured = z * rng.normal(1, 0.01, SHAPE)
     outlier = rng.random(SHAPE) < 0.2
     measured[outlier] *= rng.uniform(1.3, 3, outlier.sum())
-    scale = ScaleFitter().fit(raw, sparse(measured.astype(np.float32)), space)
+    scale = MapFitter().fit(raw, sparse(measured.astype(np.float32)), space)
     error = np.median(np.abs(scale.to_metres(raw) / z - 1))
     assert error < 0.01
     assert scale.residual == pytest.approx(0.0067, abs=0.004)  # the median of abs(N(0, 0.01))
@@ -59,32 +60,32 @@ def test_a_fifth_of_outliers_hardly_moves_it(space: Space) -> None:
 
 def test_too_few_points_give_no_scale() -> None:
     raw, z = scene()
-    assert ScaleFitter().fit(raw, sparse(z, MIN_POINTS - 1), Space.AFFINE_DISPARITY) is None
-    assert ScaleFitter().fit(raw, sparse(z, MIN_POINTS), Space.AFFINE_DISPARITY) is not None
-    assert ScaleFitter().fit(raw, np.zeros_like(z), Space.AFFINE_DISPARITY) is None
+    assert MapFitter().fit(raw, sparse(z, MIN_POINTS - 1), Space.AFFINE_DISPARITY) is None
+    assert MapFitter().fit(raw, sparse(z, MIN_POINTS), Space.AFFINE_DISPARITY) is not None
+    assert MapFitter().fit(raw, np.zeros_like(z), Space.AFFINE_DISPARITY) is None
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (10, 12)])
 def test_few_points_of_a_small_image_are_not_counted_twice(shape: tuple[int, int]) -> None:
     raw, z = (values[: shape[0], : shape[1]] for values in scene())
     hint = sparse(z, min(z.size, MIN_POINTS - 1))
-    assert ScaleFitter().fit(raw, hint, Space.AFFINE_DISPARITY) is None
+    assert MapFitter().fit(raw, hint, Space.AFFINE_DISPARITY) is None
 
 
 def test_negative_scale_is_refused() -> None:
     raw, z = scene()
-    assert ScaleFitter().fit(-raw, sparse(z), Space.AFFINE_DISPARITY) is None
+    assert MapFitter().fit(-raw, sparse(z), Space.AFFINE_DISPARITY) is None
 
 
 def test_constant_raw_values_are_refused() -> None:
     _, z = scene()
-    assert ScaleFitter().fit(np.full_like(z, 2), sparse(z), Space.AFFINE_DISPARITY) is None
+    assert MapFitter().fit(np.full_like(z, 2), sparse(z), Space.AFFINE_DISPARITY) is None
 
 
 def test_raw_values_that_are_not_finite_are_left_out() -> None:
     raw, z = scene()
     raw[::2], raw[1::4] = np.nan, np.inf
-    scale = ScaleFitter().fit(raw, z, Space.AFFINE_DISPARITY)
+    scale = MapFitter().fit(raw, z, Space.AFFINE_DISPARITY)
     assert (scale.scale, scale.shift) == pytest.approx((SCALE, SHIFT), rel=1e-4)
 
 
@@ -94,15 +95,15 @@ def test_points_at_the_edge_of_a_mask_are_left_out() -> None:
     mask[40:80, 50:100] = True
     hint = np.zeros_like(z)
     hint[38:43, 50:100] = z[38:43, 50:100]  # within 3 px of the mask's upper edge
-    assert ScaleFitter().fit(raw, hint, Space.AFFINE_DISPARITY, [mask]) is None
+    assert MapFitter().fit(raw, hint, Space.AFFINE_DISPARITY, [mask]) is None
     hint[60, 60:90] = z[60, 60:90]
-    assert ScaleFitter().fit(raw, hint, Space.AFFINE_DISPARITY, [mask]) is not None
+    assert MapFitter().fit(raw, hint, Space.AFFINE_DISPARITY, [mask]) is not None
 
 
 def test_a_narrow_range_keeps_the_shift_of_the_last_full_fit() -> None:
     raw, z = scene()
     narrow = np.where((z > 1) & (z < 1.1), z, 0)
-    fitter = ScaleFitter()
+    fitter = MapFitter()
     assert fitter.fit(raw, narrow, Space.AFFINE_DISPARITY, stamp=1).shift == 0
     fitter.fit(raw, z, Space.AFFINE_DISPARITY, stamp=2)
     again = fitter.fit(raw, narrow * 1.02, Space.AFFINE_DISPARITY, stamp=12)
@@ -117,5 +118,5 @@ def test_a_narrow_range_keeps_the_shift_of_the_last_full_fit() -> None:
 def test_a_dense_hint_on_a_regular_grid() -> None:
     raw, z = scene()
     stripes = np.where(np.arange(SHAPE[1]) % 4 == 0, z, 0)
-    scale = ScaleFitter().fit(np.tile(raw, (4, 4)), np.tile(stripes, (4, 4)), Space.AFFINE_DISPARITY)
+    scale = MapFitter().fit(np.tile(raw, (4, 4)), np.tile(stripes, (4, 4)), Space.AFFINE_DISPARITY)
     assert (scale.scale, scale.shift) == pytest.approx((SCALE, SHIFT), rel=1e-4)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from focusdepth_core.perception.result import Scale, Space
-from focusdepth_core.perception.scale import ScaleFitter
 from focusdepth_core.perception.target import Target
+from tests.perception.fitting import MapFitter
 
 DISPARITY = Space.AFFINE_DISPARITY
 SCALE, SHIFT = 0.25, -0.3
@@ -49,13 +49,13 @@ def level(scale: Scale | None) -> float:
 
 
 def test_the_filter_takes_the_flicker_out_and_keeps_the_truth() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     levels: dict[str, list[float]] = {"one": [], "filtered": []}
     errors = []
     for n, (raw, hint) in enumerate(frames(40, z)):
         filtered = fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S)
         levels["filtered"].append(level(filtered))
-        levels["one"].append(level(ScaleFitter().fit(raw, hint, DISPARITY)))
+        levels["one"].append(level(MapFitter().fit(raw, hint, DISPARITY)))
         errors.append(error(filtered, raw, z))
     steps = {name: np.abs(np.diff(values[5:])).mean() for name, values in levels.items()}
     assert steps["filtered"] < 0.3 * steps["one"]
@@ -63,7 +63,7 @@ def test_the_filter_takes_the_flicker_out_and_keeps_the_truth() -> None:
 
 
 def test_a_target_in_a_hole_of_the_sensor() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     mask = np.zeros(SHAPE, bool)
     mask[TARGET] = True
     for n, (raw, hint) in enumerate(frames(10, z)):
@@ -73,7 +73,7 @@ def test_a_target_in_a_hole_of_the_sensor() -> None:
 
 def test_after_a_jump_the_next_frame_is_right() -> None:
     """The camera stays, but the network's values mean something else, as with another prompt."""
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n, (raw, hint) in enumerate(frames(10, z)):
         fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S)
     (raw, hint), *_ = frames(1, z, seed=2, gain=1.25)
@@ -81,7 +81,7 @@ def test_after_a_jump_the_next_frame_is_right() -> None:
 
 
 def test_a_slow_change_is_followed() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n in range(60):
         (raw, hint), *_ = frames(1, z, seed=n, gain=1 + 0.002 * n)
         scale = fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S)
@@ -89,7 +89,7 @@ def test_a_slow_change_is_followed() -> None:
 
 
 def test_without_a_hint_the_last_scale_holds_and_ages() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     (raw, hint), (raw_after, _) = frames(2, z)
     fresh = fitter.fit(raw, hint, DISPARITY, stamp=5.0)
     held = fitter.fit(raw_after, None, DISPARITY, stamp=5.25)
@@ -108,12 +108,12 @@ def test_without_a_hint_the_last_scale_holds_and_ages() -> None:
 
 def test_without_any_hint_there_is_no_scale() -> None:
     (raw, _), *_ = frames(1, scene())
-    assert ScaleFitter().fit(raw, None, DISPARITY, stamp=1.0) is None
+    assert MapFitter().fit(raw, None, DISPARITY, stamp=1.0) is None
 
 
 @pytest.mark.parametrize("stamp", [4.0, 5.0])
 def test_stamps_that_do_not_rise_start_anew(stamp: float) -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     (raw, hint), *_ = frames(1, z)
     fitter.fit(raw, hint, DISPARITY, stamp=5.0)
     assert fitter.fit(raw, None, DISPARITY, stamp=stamp) is None
@@ -121,7 +121,7 @@ def test_stamps_that_do_not_rise_start_anew(stamp: float) -> None:
 
 @pytest.mark.parametrize("shape", [SHAPE, (48, 64)])
 def test_a_cut_forgets_the_scale(shape: tuple[int, int]) -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     (raw, hint), *_ = frames(1, z)
     fitter.fit(raw, hint, DISPARITY, stamp=5.0)
     other = np.random.default_rng(0).uniform(2, 10, shape).astype(np.float32)
@@ -129,7 +129,7 @@ def test_a_cut_forgets_the_scale(shape: tuple[int, int]) -> None:
 
 
 def test_a_fast_change_is_followed_more_closely_than_by_memory_alone() -> None:
-    z, fitter, errors = scene(), ScaleFitter(), []
+    z, fitter, errors = scene(), MapFitter(), []
     for n in range(30):
         (raw, hint), *_ = frames(1, z, seed=n, gain=1 + 0.02 * n)
         errors.append(error(fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S), raw, z))
@@ -137,24 +137,24 @@ def test_a_fast_change_is_followed_more_closely_than_by_memory_alone() -> None:
 
 
 def test_a_narrow_range_does_not_bend_what_a_wide_one_has_told() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n, (raw, hint) in enumerate(frames(30, z)):
         near_target = (z > 0.72) & (z < 0.88) if n >= 10 else True
         scale = fitter.fit(raw, np.where(near_target, hint, 0), DISPARITY, stamp=n * PERIOD_S)
     assert error(scale, raw, z) < 0.03
-    alone = ScaleFitter().fit(raw, np.where(near_target, hint, 0), DISPARITY)
+    alone = MapFitter().fit(raw, np.where(near_target, hint, 0), DISPARITY)
     assert error(scale, raw, z) < 0.6 * error(alone, raw, z)
 
 
 def test_one_frame_of_wrong_depth_does_not_stay() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n, (raw, hint) in enumerate(frames(12, z)):
         scale = fitter.fit(raw, hint * (3 if n == 10 else 1), DISPARITY, stamp=n * PERIOD_S)
     assert error(scale, raw, z) < 0.03
 
 
 def test_raw_values_without_a_number_are_no_cut() -> None:
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n, (raw, hint) in enumerate(frames(2, z)):
         raw[:20] = np.nan
         scale = fitter.fit(raw, hint if n == 0 else None, DISPARITY, stamp=float(n))
@@ -177,7 +177,7 @@ MUG = Target("mug", (40, 30, 90, 60))
     ],
 )
 def test_no_scale_is_held_for_other_targets(now: list[Target], is_held: bool) -> None:
-    fitter = ScaleFitter()
+    fitter = MapFitter()
     (raw, hint), (raw_after, hint_after) = frames(2, scene())
     fitter.fit(raw, hint, DISPARITY, stamp=5.0, targets=[MUG])
     held = fitter.fit(raw_after, None, DISPARITY, stamp=5.1, targets=now)
@@ -187,12 +187,12 @@ def test_no_scale_is_held_for_other_targets(now: list[Target], is_held: bool) ->
 
 def test_other_targets_are_not_averaged_with_those_before() -> None:
     """Their scale differs by less than a jump."""
-    z, fitter = scene(), ScaleFitter()
+    z, fitter = scene(), MapFitter()
     for n, (raw, hint) in enumerate(frames(10, z)):
         fitter.fit(raw, hint, DISPARITY, stamp=n * PERIOD_S, targets=[MUG])
     (raw, hint), *_ = frames(1, z, seed=2, gain=1.08)
     other = fitter.fit(raw, hint, DISPARITY, stamp=10 * PERIOD_S, targets=[Target("bowl", MUG.box)])
-    assert other == ScaleFitter().fit(raw, hint, DISPARITY, stamp=10 * PERIOD_S)
+    assert other == MapFitter().fit(raw, hint, DISPARITY, stamp=10 * PERIOD_S)
 
 
 def test_alike_depths_do_not_claim_what_the_unknown_shift_hides() -> None:
@@ -203,12 +203,12 @@ def test_alike_depths_do_not_claim_what_the_unknown_shift_hides() -> None:
     z[TARGET] = 0.8
     (raw, hint), *_ = frames(1, z)
     hint[target] = 0
-    on_target, on_wall = (ScaleFitter().fit(raw, hint, DISPARITY, [mask]) for mask in (target, wall))
+    on_target, on_wall = (MapFitter().fit(raw, hint, DISPARITY, [mask]) for mask in (target, wall))
     assert error(on_target, raw, z, TARGET) > 0.2
     assert on_target.residual > 0.2
     assert on_wall.residual < 0.05
     wide = np.where(np.arange(SHAPE[0])[:, None] % 8 == 0, z, 0)
-    fitter = ScaleFitter()
+    fitter = MapFitter()
     fitter.fit(raw, wide, DISPARITY, [target], stamp=1.0)
     known = fitter.fit(raw, hint, DISPARITY, [target], stamp=2.0)
     assert known.residual < 0.05 and error(known, raw, z, TARGET) < 0.05

@@ -7,6 +7,7 @@ import pytest
 
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult
+from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.target_factor import TargetFactors
 
@@ -46,7 +47,8 @@ def factors() -> TargetFactors:
 
 
 def factor(factors: TargetFactors, raw: np.ndarray, hint: np.ndarray | None, stamp: float = 1.0) -> float:
-    (result,) = factors.correct([target(raw)], raw, hint, SCALE, stamp)
+    seen = None if hint is None else SensorDepth(hint)
+    (result,) = factors.correct([target(raw)], raw, seen, SCALE, stamp)
     return result.factor
 
 
@@ -97,7 +99,7 @@ def test_what_was_held_for_long_counts_little(factors: TargetFactors) -> None:
 
 
 def test_a_target_that_was_not_found_and_a_frame_without_scale_have_none(factors: TargetFactors) -> None:
-    raw, hint = raw_of(true_depth() * 1.25), measured(true_depth(), 0.5)
+    raw, hint = raw_of(true_depth() * 1.25), SensorDepth(measured(true_depth(), 0.5))
     empty = TargetResult(Target("cup", text="cup"), np.zeros(SHAPE, bool), 0.0, (np.nan,) * 3)
     assert [result.factor for result in factors.correct([empty], raw, hint, SCALE, 1.0)] == [1]
     assert [result.factor for result in factors.correct([target(raw)], raw, hint, None, 2.0)] == [1]

@@ -24,7 +24,8 @@ def upsampled(
     depth: np.ndarray, maps: np.ndarray, width: int = 640, height: int = 480
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     lb = Letterbox(width, height, SPEC)
-    return split_upsample(depth, maps, [lb.positive(m) for m in maps], lb), [lb.to_frame(m) > 0 for m in maps]
+    found = split_upsample(depth, maps, [lb.positive(m) for m in maps], lb)
+    return np.asarray(found), [lb.to_frame(m) > 0 for m in maps]
 
 
 def samples(logit: np.ndarray) -> np.ndarray:
@@ -123,3 +124,17 @@ def test_the_padding_of_the_input_is_no_sample() -> None:
     assert mask[-1].any()
     assert (out[mask] == 3).all()
     assert (out[~mask] == 1).all()
+
+
+def test_windows_and_pixels_are_as_in_the_whole() -> None:
+    maps, rng = logits((4, 4, 16, 20), (18, 10, 30, 24), (14, 8, 20, 22)), np.random.default_rng(0)
+    lb = Letterbox(640, 480, SPEC)
+    found = split_upsample(rng.random((168, 224), np.float32), maps, [lb.positive(m) for m in maps], lb)
+    whole = np.asarray(found)
+    assert len(found.insets) == 3
+    for window in (np.s_[0:480, 0:640], np.s_[30:190, 100:330], np.s_[470:480, 0:1], np.s_[0:0, 0:0]):
+        np.testing.assert_allclose(found[window], whole[window], atol=1e-5)
+    rows, columns = rng.integers(0, 480, 3000), rng.integers(0, 640, 3000)
+    np.testing.assert_allclose(found[rows, columns], whole[rows, columns], atol=1e-5)
+    np.testing.assert_allclose(found[rows[:50, None], columns], whole[rows[:50, None], columns], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(found.scaled(3)), 3 * whole, atol=1e-5)

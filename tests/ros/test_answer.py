@@ -9,6 +9,7 @@ from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.result import FocusResult, Scale, Space
 from focusdepth_ros import answer_msgs
 from focusdepth_ros.answer import Answer
+from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.parameters import Parameters
 from tests.ros.harness import camera_info, header
 
@@ -29,7 +30,7 @@ def fitted(age: float) -> Scale:
 @pytest.mark.parametrize(("age", "metric"), [(0.0, True), (0.5, True), (0.51, False)])
 def test_metres_end_when_the_scale_is_out_of_date(age: float, metric: bool) -> None:
     got = answer(fitted(age), max_scale_age=0.5)
-    assert (got.depth_m is not None, got.scale is not None) == (metric, metric)
+    assert (answer_msgs.depth(got) is not None, got.scale is not None) == (metric, metric)
     expected = "" if metric else "the last usable depth_hint is older than scale.max_age = 0.5 s"
     assert got.why_not_metric == expected
 
@@ -37,19 +38,19 @@ def test_metres_end_when_the_scale_is_out_of_date(age: float, metric: bool) -> N
 def test_a_fixed_scale_comes_before_a_fitted_one() -> None:
     got = answer(fitted(0), fixed_scale=0.5)
     assert got.scale is not None and (got.scale.source, got.scale.scale) == ("parameter", 0.5)
-    np.testing.assert_allclose(got.depth_m, 0.5)
+    np.testing.assert_allclose(pixels(answer_msgs.depth(got)), 0.5)
 
 
 def test_a_metric_model_needs_no_scale() -> None:
     got = answer(None, Space.METRIC, fixed_scale=0.5)
     assert got.scale is None
-    np.testing.assert_array_equal(got.depth_m, RAW)
+    np.testing.assert_array_equal(pixels(answer_msgs.depth(got)), RAW)
 
 
 @pytest.mark.parametrize("space", [Space.METRIC, Space.AFFINE_DEPTH])
 def test_without_camera_info_nothing_is_metric(space: Space) -> None:
     got = answer(fitted(0), space, info=False)
-    assert got.depth_m is None and got.clouds is None and got.why_not_metric == "no usable camera_info"
+    assert answer_msgs.depth(got) is None and got.clouds is None and got.why_not_metric == "no usable camera_info"
 
 
 @pytest.mark.parametrize(
@@ -65,5 +66,5 @@ def test_without_camera_info_nothing_is_metric(space: Space) -> None:
 )
 def test_has_scale_says_whether_there_are_metres(got: Answer, has_scale: bool, scale: float) -> None:
     msg = answer_msgs.targets_3d(got)
-    assert msg.has_scale == has_scale == (got.depth_m is not None)
+    assert msg.has_scale == has_scale == (answer_msgs.depth(got) is not None)
     np.testing.assert_equal(msg.scale, scale)

@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from focusdepth_ros import image_msgs
-from focusdepth_ros.image_msgs import LAYOUTS, pixels, to_image, to_metres, to_rgb
+from focusdepth_ros.image_msgs import LAYOUTS, blank_image, pixels, to_depth, to_image, to_rgb
 
 
 def message(values: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
@@ -102,15 +102,24 @@ def test_rgb8_and_32FC1_are_views_of_the_message() -> None:
     assert to_rgb(msg)[0, 0, 0] == 9
     assert np.shares_memory(to_rgb(msg), np.frombuffer(msg.data, np.uint8))
     hint = message(np.zeros((4, 5), np.float32), "32FC1")
-    assert np.shares_memory(to_metres(hint), np.frombuffer(hint.data, np.uint8))
+    assert np.shares_memory(to_depth(hint), np.frombuffer(hint.data, np.uint8))
+
+
+def test_a_blank_image_is_written_to_in_place() -> None:
+    msg, values = blank_image((4, 5), "16UC1", Header())
+    assert (msg.height, msg.width, msg.step, bytes(msg.data)) == (4, 5, 10, bytes(40))
+    values[3, 4] = 0x0201
+    assert bytes(msg.data)[-2:] == b"\1\2"
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_depth_in_metres(big_endian: bool) -> None:
+def test_depth_is_uint16_millimetres_or_float32_metres(big_endian: bool) -> None:
     millimetres = np.array([[0, 1500, 65535]], np.uint16)
-    np.testing.assert_allclose(to_metres(message(millimetres, "16UC1", 4, big_endian)), [[0, 1.5, 65.535]])
+    got = to_depth(message(millimetres, "16UC1", 4, big_endian))
+    np.testing.assert_array_equal(got, millimetres)
+    assert got.dtype == np.uint16 and got.dtype.isnative
     metres = np.array([[np.nan, 0, 1.25]], np.float32)
-    got = to_metres(message(metres, "32FC1", 4, big_endian))
+    got = to_depth(message(metres, "32FC1", 4, big_endian))
     np.testing.assert_array_equal(got, metres)
     assert got.dtype == np.float32 and got.dtype.isnative
 
@@ -138,7 +147,7 @@ def test_a_bad_image_is_refused_in_one_sentence(change: dict[str, object], sente
 
 def test_colour_is_no_depth_hint() -> None:
     with pytest.raises(ValueError, match="depth_hint has encoding 'rgb8'"):
-        to_metres(message(np.zeros((4, 5, 3), np.uint8), "rgb8"))
+        to_depth(message(np.zeros((4, 5, 3), np.uint8), "rgb8"))
 
 
 def test_without_cv_bridge_the_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

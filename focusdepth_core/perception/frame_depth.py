@@ -1,0 +1,78 @@
+"""Depth at the frame's pixels, worked out where somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Optional, Union
+
+import cv2
+import numpy as np
+
+from focusdepth_core.perception.letterbox import Letterbox
+from focusdepth_core.perception.window import Part, Window, common, overlap
+
+Where = Union[Window, tuple[np.ndarray, np.ndarray]]  # a window, or rows and columns of pixels, which broadcast
+
+
+class Inset(NamedTuple):
+    """What stands in a window of the frame where ``owned``, h,w bool."""
+
+    part: Part
+    owned: np.ndarray
+
+
+@dataclass(frozen=True)
+class FrameDepth:
+    """A float32 map H,W: ``grid`` over the network's input, bilinearly at the frame, with ``insets`` over it.
+
+    ``depth[rows, columns]`` and ``np.asarray(depth)`` read it as an array; only what is read is made.
+    """
+
+    grid: np.ndarray
+    letterbox: Letterbox
+    insets: Sequence[Inset] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.letterbox.frame_height, self.letterbox.frame_width
+
+    def __getitem__(self, where: Where) -> np.ndarray:
+        rows, columns = where
+        if isinstance(rows, slice) and isinstance(columns, slice):
+            return self._window((rows, columns))
+        return self._pixels(np.asarray(rows), np.asarray(columns))
+
+    def __array__(self, dtype: Optional[np.dtype] = None, copy: Optional[bool] = None) -> np.ndarray:
+        return self.whole(np.empty(self.shape, np.float32))
+
+    def whole(self, out: np.ndarray) -> np.ndarray:
+        """``out``, H,W float32, with all of it."""
+        used = self.grid[: self.letterbox.height, : self.letterbox.width]
+        cv2.resize(used, self.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+        for (window, values), owned in self.insets:
+            np.copyto(out[window], values, where=owned)
+        return out
+
+    def scaled(self, factor: float) -> FrameDepth:
+        insets = [Inset(Part(part.window, part.values * np.float32(factor)), owned) for part, owned in self.insets]
+        return FrameDepth(self.grid * np.float32(factor), self.letterbox, insets)
+
+    def _window(self, window: Window) -> np.ndarray:
+        found = Part(window, self.letterbox.to_frame(self.grid, window))
+        for part, owned in self.insets:
+            if overlap(window, part.window):
+                shared = common(window, part.window)
+                np.copyto(found.within(shared), part.within(shared), where=Part(part.window, owned).within(shared))
+        return found.values
+
+    def _pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        found = self.letterbox.at_pixels(self.grid, rows, columns)
+        for ((own_rows, own_columns), values), owned in self.insets:
+            row, column = rows - own_rows.start, columns - own_columns.start
+            inside = (row >= 0) & (row < owned.shape[0]) & (column >= 0) & (column < owned.shape[1])
+            at = np.nonzero(inside)
+            if at[0].size:
+                row, column = (np.broadcast_to(place, inside.shape)[at] for place in (row, column))
+                found[at] = np.where(owned[row, column], values[row, column], found[at])
+        return found
