@@ -68,6 +68,22 @@ def test_the_mask_of_a_text_is_learnt_from_the_text(branch):
 
 
 @torch.no_grad()
+def test_it_sees_the_image_by_itself(branch):
+    """Not through the tokens alone, which know little of colour; and what a text wants of it differs at every scale."""
+    tokens, image = [torch.randn(1, 15, CHANNELS) for _ in range(4)], torch.randn(1, 3, 42, 70)
+    red = image.clone()
+    red[:, 0, :20, :20] += 3
+    prompt = Prompt.words(_words(branch, "red mug"))
+    a, b = (branch(branch.encode_image(one, tokens), prompt) for one in (image, red))
+    assert all((x - y).abs().max() > 1e-2 for x, y in zip(_all(a), _all(b)))
+    for modulation in branch.modulations:
+        kept = modulation.weight.clone()
+        modulation.weight.zero_()
+        assert (branch(branch.encode_image(image, tokens), prompt).features[0] - a.features[0]).abs().max() > 1e-3
+        modulation.weight.copy_(kept)
+
+
+@torch.no_grad()
 def test_a_target_does_not_depend_on_the_others(branch, encoded):
     together = branch(encoded, Prompt.words(_words(branch, "red mug", "the left blue cup")))
     for i, text in enumerate(("red mug", "the left blue cup")):

@@ -16,7 +16,7 @@ from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 from focusdepth_core.training.checks import check_prompts
 from focusdepth_core.training.prompts import build_prompt, carried, kinds_at
 from focusdepth_core.training.recipe import PromptShares
-from focusdepth_core.training.step import PARTS, FocusStep
+from focusdepth_core.training.step import PARTS, FocusStep, PromptStep
 from tests.training.tiny import GEOMETRY, config
 
 EVERYTHING = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("red", "mug"), prior=True)
@@ -85,6 +85,18 @@ def test_what_is_not_there_has_no_mask_and_is_nothing_to_be_right_about():
     after, worse = (dict(zip(PARTS, step(given, [kind] * 2).tolist())) for kind in ("absent", "text"))
     assert after["mask"] + after["presence"] < 0.01 < nothing["presence"]
     assert worse["mask"] > there["mask"] and worse["presence"] > there["presence"]
+
+
+def test_a_prompt_branch_that_learns_alone_is_judged_on_masks_and_presence_as_in_a_whole_step():
+    model = FocusDepth(FocusDepthConfig(GEOMETRY, EVERYTHING))
+    model.set_stage(1)
+    given, kinds = replace(batch(3), absent=("mug",) * 3, depth=1 + torch.rand(3, 42, 56)), ["box", "text", "absent"]
+    whole, alone = (
+        dict(zip(PARTS, step(model, LossWeights())(given, kinds).tolist())) for step in (FocusStep, PromptStep)
+    )
+    assert alone["mask"] == pytest.approx(whole["mask"]) and alone["presence"] == pytest.approx(whole["presence"])
+    assert alone["loss"] == pytest.approx(whole["mask"] + whole["presence"]) and alone["depth"] == 0 < whole["depth"]
+    assert {id(p) for p in model.set_prompt()} == {id(p) for p in model.prompt.parameters()}
 
 
 def test_a_carried_mask_lies_where_the_box_is():

@@ -19,6 +19,7 @@ from tests.training.tiny import GEOMETRY, LITE, STAGES, config
 
 RECIPES = sorted((Path(__file__).parents[2] / "config" / "train").glob("*.yaml"))
 PRETRAINED = FocusDepthConfig(replace(GEOMETRY, weights="somewhere"), LITE)
+FINDS = Stage("finds", "prompt", 3, "first")
 VALID = config(Path("run"), Path("data"))
 
 
@@ -111,6 +112,7 @@ IMPOSSIBLE = {
     "a cache of augmented images": (replace(VALID, cache=Path("cache")), r"stages.1 \(stage1\): augment, but cache"),
     "a focus that is no stage": (replace(VALID, focus="three"), "focus = three is no stage"),
     "a focus without a prompt": (replace(VALID, focus="plain"), "focus = plain learns geometry"),
+    "a focus that only finds": (staged(FIRST, FINDS, focus="finds"), "focus = finds learns prompt; it must learn mssa"),
     "fewer steps for the baseline": (
         staged(FIRST, ONE, TWO, replace(PLAIN, steps=7), focus="stage2", baseline="plain"),
         "baseline = plain takes 7 steps from first, focus = stage2 takes 8",
@@ -156,6 +158,15 @@ def test_impossible_recipes_are_refused(recipe, message):
 POSSIBLE = {
     "as it is": VALID,
     "pretrained": staged(replace(ONE, start="pretrained"), model=PRETRAINED),
+    "a prompt branch that learns first": staged(
+        FIRST,
+        replace(FINDS, start="first"),
+        replace(ONE, start="finds"),
+        TWO,
+        PLAIN,
+        focus="stage2",
+        baseline="plain",
+    ),
     "stage 2 alone, asked for": staged(FIRST, replace(TWO, start="first", skip_mssa=True)),
     "a cache of plain images": replace(
         VALID, cache=Path("cache"), stages=tuple(replace(s, augment=Augment.none()) for s in STAGES)
@@ -171,6 +182,8 @@ def test_possible_recipes_are_not(recipe: TrainConfig):
 def test_a_baseline_sees_the_samples_of_the_stages_it_is_compared_with():
     starts = {stage.name: first_sample(VALID, stage) for stage in STAGES}
     assert starts == {"first": 0, "stage1": 16, "stage2": 24, "plain": 16}
+    after = replace(VALID, stages=(FIRST, FINDS, replace(ONE, start="finds"), TWO, PLAIN))
+    assert first_sample(after, after.stages[2]) == 16, "what finds learned from is not counted"
     assert [s.name for s in lineage(STAGES, "stage2")] == ["first", "stage1", "stage2"]
 
 

@@ -13,7 +13,7 @@ from focusdepth_core.sim.texts import vocabulary
 from focusdepth_core.training import study as command
 from focusdepth_core.training.study import read_study
 
-DEFAULT = Path(__file__).parents[2] / "config" / "study" / "default.yaml"
+STUDIES = Path(__file__).parents[2] / "config" / "study"
 RECIPE = {
     "model": {
         "geometry": {"kind": "depth_anything_v2", "height": 42, "width": 56, "hidden": 16, "layers": 4, "heads": 2}
@@ -105,8 +105,18 @@ def test_what_is_no_study_or_no_run_is_refused(file, monkeypatch):
 
 
 def test_the_default_study_knows_all_words_of_the_simulator():
-    runs = read_study(DEFAULT)
+    assert all(list(r.model.prompt.words) == vocabulary() for r in read_study(STUDIES / "default.yaml").values())
+
+
+@pytest.mark.parametrize("name", ["default", "small"])
+def test_the_runs_of_a_study_can_be_compared(name):
+    """The same data, as many steps in which depth is learned, from the same weights and at the same rates."""
+    runs = read_study(STUDIES / f"{name}.yaml")
     assert list(runs)[:2] == ["pretraining", "seed0"]
-    assert all(list(run.model.prompt.words) == vocabulary() for run in runs.values())
     compared = [run for name, run in runs.items() if name != "pretraining"]
-    assert len({(run.batch, run.data, sum(s.steps for s in run.stages) % 10000) for run in compared}) == 1
+    depth = [[s for s in run.stages if s.learns not in ("geometry", "prompt")] or run.stages for run in compared]
+    assert (
+        len({(run.batch, run.data, run.pretrained, sum(s.steps for s in one)) for run, one in zip(compared, depth)})
+        == 1
+    )
+    assert len({(s.name, s.steps, s.lr) for run in compared for s in run.stages}) == 4

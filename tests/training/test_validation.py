@@ -23,7 +23,7 @@ from focusdepth_core.perception.result import Space
 from focusdepth_core.training.curves import picture
 from focusdepth_core.training.data import validation_batches
 from focusdepth_core.training.estimate import estimate
-from focusdepth_core.training.recipe import PromptShares
+from focusdepth_core.training.recipe import PromptShares, Stage
 from focusdepth_core.training.run import train
 from focusdepth_core.training.validation import Shown, score, validate
 from tests.training.tiny import GEOMETRY, STAGES, config
@@ -50,6 +50,13 @@ class Oracle(nn.Module):
         return self.error * RAW_OF[self.space](batch)
 
 
+class Whole(nn.Module):
+    """A mask head to which everything is the target."""
+
+    def forward(self, features):
+        return torch.full_like(features[:, :1], 20.0)
+
+
 @pytest.mark.parametrize("space", list(RAW_OF))
 def test_the_truth_in_the_nets_own_space_has_no_error(data, space):
     settings = config(Path("run"), data)
@@ -58,6 +65,16 @@ def test_the_truth_in_the_nets_own_space_has_no_error(data, space):
     errors, shown = validate(model, settings, PLAIN, Accelerator(cpu=True))
     assert max(errors.values()) < 1e-3 and len(shown) == 4
     assert score(errors, PLAIN) == errors["global"] and score(errors, TWO) == errors["foreground"]
+
+
+def test_a_stage_that_learns_to_find_is_judged_by_its_masks(data):
+    settings = config(Path("run"), data)
+    model, stage = FocusDepth(settings.model), Stage("finds", "prompt", 1, "first")
+    model.prompt.mask = Whole()
+    errors, _ = validate(model, settings, stage, Accelerator(cpu=True))
+    assert score(errors, stage) == errors["mask"]
+    shares = [float(batch.mask.mean()) for batch, _ in validation_batches(settings, stage, model.prompt)]
+    assert errors["mask"] == pytest.approx(1 - np.mean(shares), abs=0.03), "everything overlaps by the share of the target"
 
 
 def test_a_metric_net_is_judged_by_its_metres(data):
