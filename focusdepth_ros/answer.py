@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Optional
 
@@ -15,6 +15,7 @@ from focusdepth_core.perception.cloud import Cloud, target_cloud
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult, positive
 from focusdepth_core.perception.window import Part, grown
+from focusdepth_ros.image_msgs import ImageMemory
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
 from focusdepth_ros.transforms import Placement
@@ -26,7 +27,7 @@ SPAN_POINTS = 4000  # of which the quantiles of more are taken: every n-th is as
 @dataclass(frozen=True)
 class Answer:
     """``header``: of the image; ``info``: its camera_info if that is usable; ``presences``: of the result's targets;
-    ``placement``: of what is told in metres, None if that is not known.
+    ``placement``: of what is told in metres, None if that is not known; ``memory``: for its messages.
     """
 
     header: Header
@@ -35,6 +36,7 @@ class Answer:
     presences: tuple[Presence, ...]
     parameters: Parameters
     placement: Optional[Placement] = None
+    memory: ImageMemory = field(default_factory=ImageMemory)
 
     @property
     def lost(self) -> tuple[Presence, ...]:

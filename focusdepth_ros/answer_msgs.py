@@ -14,7 +14,7 @@ from focusdepth_core.perception.result import TargetResult
 from focusdepth_ros import drawing
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.cloud_msgs import to_cloud
-from focusdepth_ros.image_msgs import blank_image, to_image
+from focusdepth_ros.image_msgs import to_image
 from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
 from focusdepth_ros.presence import Presence
 
@@ -28,7 +28,7 @@ def depth(answer: Answer) -> Optional[Image]:
     """32FC1, metres along z, NaN invalid (REP-117, REP-118)."""
     if not answer.is_metric:
         return None
-    msg, metres = blank_image(answer.result.depth.shape, "32FC1", answer.header)
+    msg, metres = answer.memory.image("depth", answer.result.depth.shape, "32FC1", answer.header)
     answer.result.metres(answer.scale, out=metres)
     return msg
 
@@ -44,7 +44,8 @@ def camera_info(answer: Answer) -> Optional[CameraInfo]:
 
 def target_mask(answer: Answer) -> Image:
     """16UC1, the target's place in the list plus 1; where masks overlap, the first target's."""
-    msg, labels = blank_image(answer.result.depth.shape, "16UC1", answer.header)
+    msg, labels = answer.memory.image("mask", answer.result.depth.shape, "16UC1", answer.header)
+    labels[:] = 0
     for label, target in reversed(list(enumerate(answer.result.targets, start=1))):
         window, inside = target.part
         np.copyto(labels[window], label, where=inside)

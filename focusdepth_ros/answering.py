@@ -16,6 +16,7 @@ from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_core.perception.target import Target
 from focusdepth_ros import reports
 from focusdepth_ros.answer import Answer
+from focusdepth_ros.image_msgs import ImageMemory
 from focusdepth_ros.inputs import AnyImage, Inputs
 from focusdepth_ros.outputs import Outputs
 from focusdepth_ros.pairing import stamp_ns
@@ -63,6 +64,7 @@ class Answering:
         self._traffic = Traffic()
         self._last_image = time.monotonic()
         self._presences = Presences()
+        self._memory = ImageMemory()
         status.values(self._traffic.counts)
         self._worker: NewestWorker[Job] = NewestWorker(self._work, "focus")
 
@@ -153,7 +155,8 @@ class Answering:
         parameters = self._parameters()
         request = self._inputs.request(image, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
-        answer = Answer(image.header, result, request.info, self._presences.update(result), parameters)
+        presences = self._presences.update(result)
+        answer = Answer(image.header, result, request.info, presences, parameters, memory=self._memory)
         return answer if answer.why_not_metric else replace(answer, placement=self._place(answer))
 
     def _place(self, answer: Answer) -> Placement | None:

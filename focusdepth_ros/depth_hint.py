@@ -18,8 +18,8 @@ from focusdepth_ros.status import Status
 # taken for millimetres before.
 PLAUSIBLE_M = (0.02, 200.0)
 JUDGED = 2000  # of the measured pixels, as all those of a large image take 10 ms
-SKIPPED = 16  # rows, of which one is looked at before all are
-LEAST = 100  # measured pixels in these rows; the median of fewer may be that of gross errors
+SKIPPED = 8  # rows and columns, of which one is looked at before all are
+LEAST = 100  # measured pixels in these; the median of fewer may be that of gross errors
 
 
 class HintInput:
@@ -52,7 +52,7 @@ def _checked(msg: Image, size: Size) -> np.ndarray:
             f"depth_hint is {msg.width} x {msg.height}, the image {size[0]} x {size[1]}; "
             "register the depth to the colour camera and publish both at the same size"
         )
-    measured = _measured(hint[::SKIPPED])
+    measured = _measured(hint[::SKIPPED, ::SKIPPED])
     if measured.size < LEAST:
         measured = _measured(hint)
     if not measured.size:

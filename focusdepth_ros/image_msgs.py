@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,22 +135,29 @@ def to_depth(msg: Image) -> np.ndarray:
 
 def to_image(values: np.ndarray, encoding: str, header: Header) -> Image:
     """An Image message with a copy of ``values``, H,W or H,W,C of the encoding's type and channels."""
-    msg = _without_data(values.shape, encoding, header)
+    height, width = values.shape[:2]
+    step = width * LAYOUTS[encoding].pixel_bytes
+    msg = Image(header=header, height=height, width=width, encoding=encoding, step=step)
     msg.data.frombytes(np.ascontiguousarray(values).data.cast("B"))  # setting data makes copies, some by the element
     return msg
 
 
-def blank_image(shape: tuple[int, ...], encoding: str, header: Header) -> tuple[Image, np.ndarray]:
-    """A message of zeros of one channel, H,W, and its own memory to be written to."""
-    msg = _without_data(shape, encoding, header)
-    msg.data = array.array("B", b"\0") * (msg.step * msg.height)
-    return msg, np.frombuffer(msg.data, LAYOUTS[encoding].dtype).reshape(shape)
+class ImageMemory:
+    """One message per topic, which the next image of the same size is written to: fresh memory costs more than what is
+    done with it. A message is in use until the next one is asked for."""
 
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Image, np.ndarray]] = {}
 
-def _without_data(shape: tuple[int, ...], encoding: str, header: Header) -> Image:
-    height, width = shape[:2]
-    step = width * LAYOUTS[encoding].pixel_bytes
-    return Image(header=header, height=height, width=width, encoding=encoding, step=step)
+    def image(self, topic: str, shape: tuple[int, int], encoding: str, header: Header) -> tuple[Image, np.ndarray]:
+        """Of one channel; the array, H,W, is its data, with whatever is left there."""
+        msg, values = self._kept.get(topic, (None, None))
+        if msg is None or (values.shape, msg.encoding) != (shape, encoding):
+            msg = to_image(np.zeros(shape, LAYOUTS[encoding].dtype), encoding, header)
+            values = np.frombuffer(msg.data, LAYOUTS[encoding].dtype).reshape(shape)
+            self._kept[topic] = msg, values
+        msg.header = header
+        return msg, values
 
 
 def _native(view: np.ndarray) -> np.ndarray:

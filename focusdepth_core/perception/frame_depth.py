@@ -22,6 +22,11 @@ class Inset(NamedTuple):
     owned: np.ndarray
 
 
+def is_positive(values: np.ndarray) -> bool:
+    """Whether all are, and finite."""
+    return bool(np.min(values, initial=np.inf) > 0 and np.max(values, initial=0) < np.inf)
+
+
 @dataclass(frozen=True)
 class FrameDepth:
     """A float32 map H,W: ``grid`` over the network's input, bilinearly at the frame, with ``insets`` over it.
@@ -48,15 +53,25 @@ class FrameDepth:
 
     def whole(self, out: np.ndarray) -> np.ndarray:
         """``out``, H,W float32, with all of it."""
-        used = self.grid[: self.letterbox.height, : self.letterbox.width]
-        cv2.resize(used, self.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(self.grid[self._used], self.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
         for (window, values), owned in self.insets:
             np.copyto(out[window], values, where=owned)
         return out
 
-    def scaled(self, factor: float) -> FrameDepth:
-        insets = [Inset(Part(part.window, part.values * np.float32(factor)), owned) for part, owned in self.insets]
-        return FrameDepth(self.grid * np.float32(factor), self.letterbox, insets)
+    def scaled(self, factor: float, shift: float = 0.0) -> FrameDepth:
+        """With each value times ``factor`` plus ``shift``, as any mixture of values is, too."""
+        scale, offset = np.float32(factor), np.float32(shift)
+        insets = [Inset(Part(part.window, part.values * scale + offset), owned) for part, owned in self.insets]
+        return FrameDepth(self.grid * scale + offset, self.letterbox, insets)
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether all that it is made of is above 0 and finite."""
+        return all(is_positive(values) for values in (self.grid[self._used], *(part.values for part, _ in self.insets)))
+
+    @property
+    def _used(self) -> Window:
+        return slice(0, self.letterbox.height), slice(0, self.letterbox.width)
 
     def _window(self, window: Window) -> np.ndarray:
         found = Part(window, self.letterbox.to_frame(self.grid, window))

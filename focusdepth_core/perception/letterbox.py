@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Optional
 
 import cv2
@@ -13,6 +14,9 @@ from focusdepth_core.perception.window import Part, Window, bounds
 
 if TYPE_CHECKING:  # which itself needs what results are made of
     from focusdepth_core.engine.model_folder import InputSpec
+
+
+Axis = tuple[np.ndarray, np.ndarray, np.ndarray]  # see _axis
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Letterbox:
     def image(self, rgb: np.ndarray) -> np.ndarray:
         """H,W,3 uint8 -> 1,3,h,w float32, normalised; the padding is 0."""
         small = resized(rgb, self.width, self.height)
-        out = np.zeros((1, 3, self.spec.height, self.spec.width), np.float32)
+        out = np.empty((1, 3, self.spec.height, self.spec.width), np.float32)
+        out[0, :, self.height :], out[0, :, : self.height, self.width :] = 0, 0
         for plane, whole, mean, std in zip(cv2.split(small), out[0], self.spec.mean, self.spec.std):
             inside = whole[: self.height, : self.width]
             np.multiply(plane, np.float32(1 / (255 * std)), out=inside)
@@ -76,21 +81,23 @@ class Letterbox:
         edge falls inside a cell.
         """
         rows, columns = window or (slice(0, self.frame_height), slice(0, self.frame_width))
-        used, (y, x) = self._used(grid), self._cells_per_pixel(grid)
-        above, below, down = _between(np.arange(rows.start, rows.stop), y, used[0])
-        left, right, across = _between(np.arange(columns.start, columns.stop), x, used[1])
+        down, across = self._axes(grid)
+        above, below, down_share = (values[rows] for values in down)
+        left, right, across_share = (values[columns] for values in across)
         if not above.size or not left.size:
             return np.empty((above.size, left.size), np.float32)
         first, last = left[0], right[-1] + 1
-        stretched = _mixed(grid[above, first:last], grid[below, first:last], down[:, None])
-        return _mixed(np.take(stretched, left - first, axis=1), np.take(stretched, right - first, axis=1), across)
+        stretched = _mixed(grid[above, first:last], grid[below, first:last], down_share[:, None])
+        one, other = (np.take(stretched, side - first, axis=1) for side in (left, right))
+        return _mixed(one, other, across_share)
 
     def at_pixels(self, grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """As ``to_frame``, for single pixels; the integer ``rows`` and ``columns`` broadcast."""
-        used, (y, x) = self._used(grid), self._cells_per_pixel(grid)
-        (above, below, down), (left, right, across) = _between(rows, y, used[0]), _between(columns, x, used[1])
-        one, other = (_mixed(grid[above, side], grid[below, side], down) for side in (left, right))
-        return _mixed(one, other, across)
+        """As ``to_frame``, for single pixels; ``rows`` and ``columns``, of integers, broadcast."""
+        down, across = self._axes(grid)
+        above, below, down_share = (values[rows] for values in down)
+        left, right, across_share = (values[columns] for values in across)
+        one, other = (_mixed(grid[above, side], grid[below, side], down_share) for side in (left, right))
+        return _mixed(one, other, across_share)
 
     def positive(self, grid: np.ndarray) -> Part:
         """Of ``grid`` at the frame, a window that has everything above 0; it is empty where there is nothing."""
@@ -110,17 +117,27 @@ class Letterbox:
         y = self.height * rows / (self.frame_height * self.spec.height)
         return y, self.width * columns / (self.frame_width * self.spec.width)
 
+    def _axes(self, grid: np.ndarray) -> tuple[Axis, Axis]:
+        sizes = self.frame_height, self.frame_width
+        down, across = (_axis(*args) for args in zip(sizes, self._cells_per_pixel(grid), self._used(grid)))
+        return down, across
 
-def _between(pixels: np.ndarray, cells_per_pixel: float, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two of ``size`` cells that each pixel lies between, and the second one's share, as ``cv2.resize`` has it."""
-    places = np.clip((pixels + 0.5) * cells_per_pixel - 0.5, 0, size - 1)
+
+@lru_cache(maxsize=16)  # a few grids of two models, and some cameras
+def _axis(size: int, cells_per_pixel: float, cells: int) -> Axis:
+    """Of each of ``size`` pixels, the two of ``cells`` that it lies between, and the second one's share, as
+    ``cv2.resize`` has it."""
+    places = np.clip((np.arange(size) + 0.5) * cells_per_pixel - 0.5, 0, cells - 1)
     low = places.astype(np.intp)
-    return low, np.minimum(low + 1, size - 1), (places - low).astype(np.float32)
+    return low, np.minimum(low + 1, cells - 1), (places - low).astype(np.float32)
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Linearly; between equal values exactly."""
-    return np.asarray(first + (second - first) * share)
+    mixed = np.subtract(second, first)
+    mixed *= share
+    mixed += first
+    return mixed
 
 
 def _reached(cells: slice, cells_per_pixel: float, size: int) -> slice:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Optional, Union
+from typing import Optional
 
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.frame_depth import FrameDepth
+from focusdepth_core.perception.frame_depth import FrameDepth, is_positive
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.window import Part, Window, bounds
-
-BAND = 64  # rows that are worked on at once, so that they stay in the processor's cache
 
 
 class Space(str, Enum):
@@ -42,25 +40,34 @@ class Scale:
     inliers: float
     age: float = 0.0
 
-    def to_metres(self, raw: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
-        """Raw output to z in metres, float32 of the same shape, in ``out`` if given, which may be ``raw`` itself; NaN
-        where the fit gives no positive depth."""
-        metres = np.asarray(np.multiply(raw, self.scale, out=out, dtype=np.float32))
-        metres += self.shift
-        if not _is_positive(metres):
-            np.copyto(metres, np.nan, where=~((metres > 0) & (metres < np.inf)))
+    def to_metres(self, raw: np.ndarray) -> np.ndarray:
+        """Raw output to z in metres, float32 of the same shape; NaN where the fit gives no positive depth."""
+        line = np.asarray(np.multiply(raw, self.scale, dtype=np.float32))
+        line += self.shift
+        return self._inverted(positive(line))
+
+    def of_frame(self, depth: FrameDepth, out: np.ndarray) -> np.ndarray:
+        """``to_metres`` of all of it, in ``out``, H,W float32."""
+        line = depth.scaled(self.scale, self.shift)
+        line.whole(out)
+        return self._inverted(out if line.is_positive else _blanked(out))
+
+    def _inverted(self, line: np.ndarray) -> np.ndarray:
+        """In place, for disparity."""
         if self.space is Space.AFFINE_DISPARITY:
-            np.divide(np.float32(1), metres, out=metres)  # twice as fast as np.reciprocal
-        return metres
+            np.divide(np.float32(1), line, out=line)  # twice as fast as np.reciprocal
+        return line
 
 
 def positive(values: np.ndarray) -> np.ndarray:
     """Float32 values with NaN in place of those that are no depth: not above 0, or infinite."""
-    return values if _is_positive(values) else np.where((values > 0) & (values < np.inf), values, np.float32(np.nan))
+    return values if is_positive(values) else _blanked(values.copy())
 
 
-def _is_positive(values: np.ndarray) -> bool:
-    return values.size > 0 and bool(values.min() > 0 and values.max() < np.inf)
+def _blanked(values: np.ndarray) -> np.ndarray:
+    """``positive``, in place."""
+    np.copyto(values, np.float32(np.nan), where=~((values > 0) & (values < np.inf)))
+    return values
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class FocusResult:
     """``depth``: H,W float32, the network's own values in ``space``, at the frame's size."""
 
     frame: Frame
-    depth: Union[np.ndarray, FrameDepth]
+    depth: FrameDepth
     space: Space
     targets: tuple[TargetResult, ...] = ()
     scale: Optional[Scale] = None
@@ -121,14 +128,10 @@ class FocusResult:
     def metres(self, scale: Optional[Scale], out: np.ndarray) -> np.ndarray:
         """``out``, H,W float32, as ``depth_m`` with another scale; None for what is metric as it is. The targets'
         factors are those of the result's own scale, and of no other."""
-        if isinstance(self.depth, FrameDepth):
-            self.depth.whole(out)
-        else:
-            np.copyto(out, self.depth)
-        for rows in range(0, len(out), BAND):
-            band = out[rows : rows + BAND]
-            np.copyto(band, positive(band)) if scale is None else scale.to_metres(band, out=band)
-        return out if scale is None or scale is not self.scale else self._corrected(out)
+        if scale is None:
+            return _blanked(self.depth.whole(out))
+        scale.of_frame(self.depth, out)
+        return self._corrected(out) if scale is self.scale else out
 
     def _corrected(self, metres: np.ndarray) -> np.ndarray:
         """``metres``, H,W as the scale gives them, times each target's factor in its mask, in place; where masks

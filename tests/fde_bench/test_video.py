@@ -23,6 +23,7 @@ from focusdepth_core.perception.result import FocusResult, Space, TargetResult
 from focusdepth_core.perception.target import Target
 from focusdepth_core.sim.render import Renderer
 from focusdepth_core.sim.video import Video, VideoFrame, record
+from tests.perception.maps import frame_depth
 from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, config, write_model_folder
 
 DISPARITY = Space.AFFINE_DISPARITY
@@ -46,8 +47,8 @@ def told(video: Video, error: Callable[[int, VideoFrame], np.ndarray | float]) -
         raw = (4 * error(n, shot) / shot.view.depth_m + 1).astype(np.float32)
         truth, mask = video.truth(shot), shot.view.instances == video.target
         target = [] if truth is None else [TargetResult(Target("t", truth.box), mask, 1.0, (1.0, 2.0, 3.0))]
-        found[PLAIN].append(Answer(shot, FocusResult(frame_of(shot), raw, DISPARITY)))
-        found[FOCUS].append(Answer(shot, FocusResult(frame_of(shot), raw, DISPARITY, tuple(target))))
+        found[PLAIN].append(Answer(shot, FocusResult(frame_of(shot), frame_depth(raw), DISPARITY)))
+        found[FOCUS].append(Answer(shot, FocusResult(frame_of(shot), frame_depth(raw), DISPARITY, tuple(target))))
     return found
 
 

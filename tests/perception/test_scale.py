@@ -5,7 +5,7 @@ import pytest
 
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.scale import MIN_POINTS
-from tests.perception.fitting import MapFitter
+from tests.perception.maps import MapFitter
 
 SCALE, SHIFT = 0.25, 0.4
 SHAPE = (120, 160)

@@ -9,7 +9,7 @@ import pytest
 
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.target import Target
-from tests.perception.fitting import MapFitter
+from tests.perception.maps import MapFitter
 
 DISPARITY = Space.AFFINE_DISPARITY
 SCALE, SHIFT = 0.25, -0.3

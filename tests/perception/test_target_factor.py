@@ -10,6 +10,7 @@ from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetR
 from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.target_factor import TargetFactors
+from tests.perception.maps import frame_depth
 
 SHAPE = (120, 160)
 SCALE = Scale(0.5, 0.1, Space.AFFINE_DISPARITY, "depth_hint", residual=0.01, inliers=1.0)
@@ -111,6 +112,6 @@ def test_metres_are_corrected_in_each_mask_and_the_first_wins() -> None:
         TargetResult(t.target, t.mask, 0.9, t.raw_quantiles, factor=f)
         for t, f in ((target(raw, "a"), 2.0), (target(raw, "b", 80), 3.0))
     ]
-    result = FocusResult(Frame(np.zeros((*SHAPE, 3), np.uint8)), raw, SCALE.space, tuple(ones), SCALE)
+    result = FocusResult(Frame(np.zeros((*SHAPE, 3), np.uint8)), frame_depth(raw), SCALE.space, tuple(ones), SCALE)
     quotient = result.depth_m() / SCALE.to_metres(raw)
     assert quotient[60, [59, 60, 99, 100, 119, 120]].tolist() == pytest.approx([1, 2, 2, 3, 3, 1])

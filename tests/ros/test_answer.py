@@ -11,6 +11,7 @@ from focusdepth_ros import answer_msgs
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.parameters import Parameters
+from tests.perception.maps import frame_depth
 from tests.ros.harness import camera_info, header
 
 RAW = np.full((2, 3), 4, np.float32)
@@ -19,7 +20,7 @@ RAW = np.full((2, 3), 4, np.float32)
 def answer(
     scale: Scale | None, space: Space = Space.AFFINE_DISPARITY, info: bool = True, **parameters: float
 ) -> Answer:
-    result = FocusResult(Frame(np.zeros((2, 3, 3), np.uint8)), RAW, space, scale=scale)
+    result = FocusResult(Frame(np.zeros((2, 3, 3), np.uint8)), frame_depth(RAW), space, scale=scale)
     return Answer(header(1), result, camera_info(1) if info else None, (), Parameters(**parameters))
 
 

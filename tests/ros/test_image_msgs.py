@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from focusdepth_ros import image_msgs
-from focusdepth_ros.image_msgs import LAYOUTS, blank_image, pixels, to_depth, to_image, to_rgb
+from focusdepth_ros.image_msgs import LAYOUTS, ImageMemory, pixels, to_depth, to_image, to_rgb
 
 
 def message(values: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
@@ -105,11 +105,17 @@ def test_rgb8_and_32FC1_are_views_of_the_message() -> None:
     assert np.shares_memory(to_depth(hint), np.frombuffer(hint.data, np.uint8))
 
 
-def test_a_blank_image_is_written_to_in_place() -> None:
-    msg, values = blank_image((4, 5), "16UC1", Header())
-    assert (msg.height, msg.width, msg.step, bytes(msg.data)) == (4, 5, 10, bytes(40))
+def test_the_memory_of_an_image_is_used_again_for_the_next_one_of_its_size() -> None:
+    memory = ImageMemory()
+    msg, values = memory.image("mask", (4, 5), "16UC1", Header(frame_id="a"))
+    assert (msg.height, msg.width, msg.step, len(msg.data)) == (4, 5, 10, 40)
     values[3, 4] = 0x0201
     assert bytes(msg.data)[-2:] == b"\1\2"
+    again, _ = memory.image("mask", (4, 5), "16UC1", Header(frame_id="b"))
+    assert again is msg and again.header.frame_id == "b"
+    assert memory.image("depth", (4, 5), "16UC1", Header())[0] is not msg
+    other, values = memory.image("mask", (5, 4), "16UC1", Header())
+    assert (other.height, other.width, values.shape) == (5, 4, (5, 4))
 
 
 @pytest.mark.parametrize("big_endian", [False, True])

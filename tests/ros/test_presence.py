@@ -7,6 +7,7 @@ from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.result import FocusResult, Space, TargetResult
 from focusdepth_core.perception.target import Target
 from focusdepth_ros.presence import Presence, Presences
+from tests.perception.maps import frame_depth
 
 IMAGE = np.zeros((2, 3, 3), np.uint8)
 
@@ -16,7 +17,7 @@ def result(stamp: float, **found: bool) -> FocusResult:
         TargetResult(Target(name, text=name), np.full((2, 3), is_found), 1.0, (0, 0, 0))
         for name, is_found in found.items()
     )
-    return FocusResult(Frame(IMAGE, stamp), np.zeros((2, 3), np.float32), Space.METRIC, targets)
+    return FocusResult(Frame(IMAGE, stamp), frame_depth(np.zeros((2, 3), np.float32)), Space.METRIC, targets)
 
 
 def run(*results: FocusResult) -> tuple[Presence, ...]:
