@@ -20,23 +20,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from focusdepth_core.fde_bench import plots
 from focusdepth_core.fde_bench.absence import absence
 from focusdepth_core.fde_bench.compare import A, B, joined
 from focusdepth_core.fde_bench.evaluate import evaluate
+from focusdepth_core.fde_bench.examples import examples
 from focusdepth_core.fde_bench.footprint import footprint
 from focusdepth_core.fde_bench.judging import FOCUS, PLAIN
 from focusdepth_core.fde_bench.manifest import Manifest
 from focusdepth_core.fde_bench.pairs import Pairs
 from focusdepth_core.fde_bench.prompts import WRONG
 from focusdepth_core.fde_bench.report import markdown, provenance, write_json
+from focusdepth_core.fde_bench.study_curves import curve_plot
 from focusdepth_core.fde_bench.summary import Summary
 from focusdepth_core.fde_bench.unasked import open_unasked
 from focusdepth_core.machine import commit
 from focusdepth_core.perception.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REGIONS = ("global", "foreground", "band")
 JITTERED = "box at IoU 0.7"
@@ -75,6 +81,10 @@ class Judge:
             "each_seed": {name: {net: row(pairs, net) for net in (PLAIN, FOCUS)} for name, pairs in seeds.items()},
             "speed": footprint(self.model),
         }
+
+    def examples(self) -> Figure:
+        """Where the box of the main run helps most and least, and targets in between."""
+        return plots.example_sheet(examples(Pipeline.open(self.model), [self._manifest], self._box, "box"))
 
     def _by_text(self) -> Row:
         """Where the model knows the text, which leaves out held-out categories; and the box on the same pairs."""
@@ -133,7 +143,7 @@ class Judge:
                 pairs = self._pairs(self._open(folder), prompt)
                 yield name, row(against(self._on_the_same(pairs), PLAIN, pairs, FOCUS), B, A)
         if self._real is not None:
-            pairs = evaluate(Pipeline.open(self.model), [self._real])
+            pairs = self._pairs(Pipeline.open(self.model), "box", limit=0, manifest=self._real)
             yield "real", {"baseline": row(pairs, PLAIN), "focus_box": row(pairs, FOCUS, PLAIN)}
 
     def _training(self) -> Iterator[tuple[str, Row]]:
@@ -161,15 +171,22 @@ class Judge:
     def _open(self, folder: str) -> Pipeline:
         return Pipeline.open(self._study / folder)
 
-    def _pairs(self, pipeline: Pipeline, mode: str, robustness: bool = False, limit: int | None = None) -> Pairs:
-        """``limit``: None is that of the judge."""
-        limit = self._limit if limit is None else limit
-        asked = [mode, robustness, limit, commit(), self._manifest.table["id"].to_pylist()]
+    def _pairs(
+        self,
+        pipeline: Pipeline,
+        mode: str,
+        robustness: bool = False,
+        limit: int | None = None,
+        manifest: Manifest | None = None,
+    ) -> Pairs:
+        """``limit`` and ``manifest``: None is that of the judge."""
+        limit, manifest = self._limit if limit is None else limit, manifest or self._manifest
+        asked = [mode, robustness, limit, commit(), manifest.table["id"].to_pylist()]
         path = self._study / "judged" / f"{_digest(pipeline.model.path, asked)}.parquet"
         if path.exists():
             return Pairs.read(path)
         print(f"{pipeline.model.path}, prompt: {mode}")
-        pairs = evaluate(pipeline, [self._manifest], mode, limit, robustness)
+        pairs = evaluate(pipeline, [manifest], mode, limit, robustness)
         path.parent.mkdir(exist_ok=True)
         pairs.write(path)
         return pairs
@@ -252,15 +269,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--real", type=Path, metavar="MANIFEST", help="judge the model on this one, too, as it is")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="write examples.png and curves.png there; needs matplotlib"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     manifest = Manifest.open(args.manifest, args.split)
     real = Manifest.open(args.real) if args.real else None
-    result = Judge(args.study, manifest, args.limit, real).result()
+    judge = Judge(args.study, manifest, args.limit, real)
+    result = judge.result()
     result |= {"split": args.split, "limit": args.limit or None} | provenance()
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.out, result)
     print(table(result))
+    if args.plots:
+        args.plots.mkdir(parents=True, exist_ok=True)
+        plots.save(judge.examples(), args.plots / "examples.png")
+        plots.save(curve_plot(args.study), args.plots / "curves.png")
     return 0

@@ -9,14 +9,18 @@ import pytest
 
 pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 
+import cv2
 import torch
 
 from focusdepth_core.fde_bench.__main__ import main
 from focusdepth_core.fde_bench.default_model import shuffled
+from focusdepth_core.fde_bench.study_curves import curves
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.model.geometry.da2 import DepthAnythingV2Config
 from focusdepth_core.model.mssa import MSSAConfig
 from focusdepth_core.model.prompt.lite import LiteConfig
+from focusdepth_core.training import checkpoint
+from focusdepth_core.training.curves import Curves
 from tests.fde_bench.tiny_bench import write_manifests
 
 GEOMETRY = DepthAnythingV2Config(height=42, width=56, hidden=16, layers=4, heads=2, neck=(8, 8, 8, 8), fusion=8, head=8)
@@ -49,15 +53,37 @@ def study(tmp_path_factory):
     write_manifests(folder)
     for name, config in RUNS.items():
         moved(config, int(name.startswith("seed1"))).save_pretrained(folder / "runs" / name)
+    _pretend_to_train(folder / "runs" / "seed0")
     return folder
+
+
+def _pretend_to_train(run):
+    """Curves of a stage that finds, one that goes on with depth, and one without a prompt."""
+    stages = [
+        ("find", "prompt", "pretrained", 30),
+        ("focus", "decoder", "find", 20),
+        ("plain", "geometry", "pretrained", 20),
+    ]
+    names = ("name", "learns", "start", "steps")
+    (run / "recipe.json").write_text(json.dumps({"stages": [dict(zip(names, stage)) for stage in stages]}))
+    for name, learns, _, steps in stages:
+        measures = ("foreground", "global", "mask") if learns != "geometry" else ("foreground", "global")
+        curves = Curves(run / "curves" / name, 0)
+        for step in (10, steps):
+            curves.numbers({f"validation/error_{m}": 1 / step for m in measures}, step)
+        curves.close()
+        checkpoint.save(run / "stages" / name / checkpoint.LAST, {}, checkpoint.Progress(steps, 0.1, 10, 1.5), {})
 
 
 @pytest.fixture(scope="module")
 def result(study):
     out = study / "out" / "default_model.json"
-    manifests = [str(study / "one.parquet"), "--real", str(study / "pseudo.parquet")]
-    assert main(["default_model", str(study / "runs"), *manifests, "--out", str(out)]) == 0
+    assert main([*command(study), "--out", str(out), "--plots", str(study / "plots")]) == 0
     return json.loads(out.read_text())
+
+
+def command(study):
+    return ["default_model", str(study / "runs"), str(study / "one.parquet"), "--real", str(study / "pseudo.parquet")]
 
 
 def test_the_result_has_every_part(result):
@@ -69,6 +95,35 @@ def test_the_result_has_every_part(result):
     assert result["real"]["baseline"]["pairs"] == result["real"]["focus_box"]["pairs"] == 2
     assert result["speed"]["frames_per_s"] > 0 and 50 < result["speed"]["peak_memory_mb"] < 5000
     assert result["presence"]["threshold"] == 0.5 and result["presence"]["texts"] == {"present": 6, "absent": 0}
+
+
+def test_what_was_judged_is_not_judged_again(study, result, monkeypatch, tmp_path):
+    monkeypatch.setattr("focusdepth_core.fde_bench.default_model.evaluate", None)
+    assert main([*command(study), "--out", str(tmp_path / "again.json")]) == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    changing = {"speed", "date"}
+    assert {k: v for k, v in again.items() if k not in changing} == {
+        k: v for k, v in result.items() if k not in changing
+    }
+    with pytest.raises(TypeError):
+        main([*command(study), "--limit", "3"])
+
+
+def test_a_limit_leaves_the_main_row_whole(study, result, tmp_path):
+    assert main([*command(study), "--limit", "3", "--out", str(tmp_path / "few.json")]) == 0
+    few = json.loads((tmp_path / "few.json").read_text())
+    assert few["focus_box"] == result["focus_box"]
+    assert few["ablations"]["shuffled"]["pairs"] < few["focus_box"]["pairs"]
+
+
+def test_training_is_told_and_drawn(study, result):
+    assert result["training"]["seed0/focus"] == {"steps": 20, "seconds": 1.5}
+    found = {(c.stage, c.measure): c.steps for c in curves(study / "runs")}
+    assert found[("decoder", "mask")] == [40, 50] and found[("prompt", "mask")] == [10, 30]
+    assert found[("decoder", "foreground")] == found[("geometry", "foreground")] == [10, 20]
+    assert ("prompt", "global") not in found
+    pictures = [cv2.imread(str(study / "plots" / f"{name}.png")) for name in ("curves", "examples")]
+    assert all(picture is not None and picture.std() > 10 for picture in pictures)
 
 
 def test_rows_that_are_of_the_same_weights_agree(result):
