@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from focusdepth_core.perception.cloud import Cloud, target_cloud
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult, positive
-from focusdepth_core.perception.window import Part, grown
+from focusdepth_core.perception.window import Part
 from focusdepth_ros.image_msgs import ImageMemory
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
@@ -82,12 +82,11 @@ class Answer:
         return tuple(self._cloud(target) for target in self.result.targets) if self.is_metric else None
 
     def _cloud(self, target: TargetResult) -> Cloud:
-        result, edge_px = self.result, self.parameters.drop_edge_px
-        window = grown(target.window, edge_px, target.mask.shape)
-        raw = result.depth[window]
+        result, parameters = self.result, self.parameters
+        raw = result.depth.inside(target.part)
         metres = positive(raw) if self.scale is None else self.scale.to_metres(raw)
-        part = Part(window, metres * np.float32(self.factor(target)))
-        return target_cloud(result.frame, part, target.mask, edge_px, self.parameters.voxel_size)
+        part = Part(target.window, metres * np.float32(self.factor(target)))
+        return target_cloud(result.frame, part, target.mask, parameters.drop_edge_px, parameters.voxel_size)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

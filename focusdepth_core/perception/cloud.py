@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.window import Part
+from focusdepth_core.perception.window import Part, grown
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,17 @@ def target_cloud(
 ) -> Cloud:
     """The pixels of ``mask`` (H,W bool) with a finite depth, in row-major order.
 
-    ``depth_m``: float32 metres along z where the mask is and ``drop_edge_px`` around it. ``drop_edge_px``: pixels to
-    leave out along the mask's edge; the image's own border is no edge. ``voxel_size``: side in metres of the cubes in
-    each of which the points become one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame
-    has no intrinsics.
+    ``depth_m``: float32 metres along z where the mask is. ``drop_edge_px``: pixels to leave out along the mask's edge;
+    the image's own border is no edge. ``voxel_size``: side in metres of the cubes in each of which the points become
+    one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame has no intrinsics.
     """
     if frame.intrinsics is None:
         raise ValueError("a point cloud needs the camera's intrinsics, and the frame has none; publish camera_info")
     window, z = depth_m
     x, y = frame.intrinsics.rays(window)
-    kept = np.flatnonzero(without_edge(mask[window], drop_edge_px) & np.isfinite(z))
+    around = grown(window, drop_edge_px, mask.shape)
+    inner = Part(around, without_edge(mask[around], drop_edge_px)).within(window)
+    kept = np.flatnonzero(inner & np.isfinite(z))
     points = np.stack([np.take(values, kept) for values in (x * z, y * z, z)])
     cloud = Cloud(points.T, np.take(frame.image[window].reshape(-1, 3), kept, axis=0))
     return _thinned(cloud, voxel_size) if voxel_size > 0 and kept.size else cloud

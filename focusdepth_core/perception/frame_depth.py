@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.letterbox import Letterbox
-from focusdepth_core.perception.window import Part, Window, common, overlap
+from focusdepth_core.perception.window import Part, Window, common, contains, overlap
 
 Where = Union[Window, tuple[np.ndarray, np.ndarray]]  # a window, or rows and columns of pixels, which broadcast
 
@@ -73,6 +73,13 @@ class FrameDepth:
     def _used(self) -> Window:
         return slice(0, self.letterbox.height), slice(0, self.letterbox.width)
 
+    def inside(self, mask: Part) -> np.ndarray:
+        """In the window of a bool mask; where that is false, anything."""
+        for part, owned in self.insets:
+            if contains(part.window, mask.window) and _covers(Part(part.window, owned), mask):
+                return part.within(mask.window)
+        return self[mask.window]
+
     def _window(self, window: Window) -> np.ndarray:
         found = Part(window, self.letterbox.to_frame(self.grid, window))
         for part, owned in self.insets:
@@ -83,11 +90,18 @@ class FrameDepth:
 
     def _pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         found = self.letterbox.at_pixels(self.grid, rows, columns)
-        for ((own_rows, own_columns), values), owned in self.insets:
-            row, column = rows - own_rows.start, columns - own_columns.start
-            inside = (row >= 0) & (row < owned.shape[0]) & (column >= 0) & (column < owned.shape[1])
-            at = np.nonzero(inside)
-            if at[0].size:
-                row, column = (np.broadcast_to(place, inside.shape)[at] for place in (row, column))
+        if not found.size:
+            return found
+        around = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        for (window, values), owned in self.insets:
+            if overlap(window, around):
+                row, column = rows - window[0].start, columns - window[1].start
+                at = np.nonzero((row >= 0) & (row < owned.shape[0]) & (column >= 0) & (column < owned.shape[1]))
+                row, column = (np.broadcast_to(place, found.shape)[at] for place in (row, column))
                 found[at] = np.where(owned[row, column], values[row, column], found[at])
         return found
+
+
+def _covers(owned: Part, mask: Part) -> bool:
+    """Whether one bool map is true wherever the other is, whose window lies in its own."""
+    return not np.any(mask.values & ~owned.within(mask.window))

@@ -203,7 +203,7 @@ def _target_result(target: Target, logit: Part, presence: Optional[float], raw: 
     mask = np.zeros(raw.shape, bool)
     mask[inside.window] = inside.values
     confidence = float(np.mean(1 / (1 + np.exp(-logit.within(inside.window)[inside.values]))))
-    low, median, high = quantiles(raw[inside.window][inside.values], QUANTILES).tolist()
+    low, median, high = quantiles(raw.inside(inside)[inside.values], QUANTILES).tolist()
     return TargetResult(target, mask, confidence, (low, median, high), presence, window=inside.window)
 
 

@@ -48,6 +48,10 @@ def overlap(a: Window, b: Window) -> bool:
     return all(one.start < other.stop and other.start < one.stop for one, other in zip(a, b))
 
 
+def contains(a: Window, b: Window) -> bool:
+    return all(one.start <= other.start and other.stop <= one.stop for one, other in zip(a, b))
+
+
 def common(a: Window, b: Window) -> Window:
     """Of two windows that overlap."""
     rows, columns = (slice(max(s.start, o.start), min(s.stop, o.stop)) for s, o in zip(a, b))

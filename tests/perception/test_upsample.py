@@ -7,6 +7,7 @@ import pytest
 from focusdepth_core.engine.model_folder import InputSpec
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.upsample import split_upsample
+from focusdepth_core.perception.window import Part
 
 SPEC = InputSpec(224, 168, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 GRID = (48, 64)  # 4 cells per patch of 14 px
@@ -137,4 +138,8 @@ def test_windows_and_pixels_are_as_in_the_whole() -> None:
     rows, columns = rng.integers(0, 480, 3000), rng.integers(0, 640, 3000)
     np.testing.assert_allclose(found[rows, columns], whole[rows, columns], atol=1e-5)
     np.testing.assert_allclose(found[rows[:50, None], columns], whole[rows[:50, None], columns], atol=1e-5)
-    np.testing.assert_allclose(np.asarray(found.scaled(3)), 3 * whole, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(found.scaled(3, 1)), 3 * whole + 1, atol=1e-5)
+    for logit in maps:
+        mask = Part((slice(0, 480), slice(0, 640)), lb.to_frame(logit) > 0).tight()
+        inside = found.inside(mask)[mask.values]
+        np.testing.assert_allclose(inside, whole[mask.window][mask.values], atol=1e-5)
