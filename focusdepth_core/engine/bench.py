@@ -16,20 +16,23 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional
 
 import numpy as np
 
+from focusdepth_core.engine import samples
+from focusdepth_core.engine.absent import Absent
 from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.console import progress, show_times
 from focusdepth_core.engine.model_folder import ModelFolder
 from focusdepth_core.engine.open import BACKENDS, COMPILED, TORCH, Networks, open_model
+from focusdepth_core.engine.self_check import FOCUS, PLAIN, check
 from focusdepth_core.engine.timing import SETTLE, TIMED, interleaved, quantiles, timed
 from focusdepth_core.machine import commit, gpu, machine, versions
 from focusdepth_core.perception.frame import Frame
@@ -43,7 +46,6 @@ TORCH_FP16 = "torch-fp16"  # no backend of its own: what others are compared wit
 PACKAGES = ("tensorrt", "tensorrt-rtx", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "opencv-python-headless")
 
 Size = tuple[int, int]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,9 @@ class Method:
                 raise ValueError(f"--{name}: {value} is given; give at least 1")
 
 
-class Absent(dict[str, str]):
-    """Why backends are not among the results."""
-
-    def tried(self, backend: str, call: Callable[[], T]) -> Optional[T]:
-        """What ``call`` gives; None if it, or an earlier one of this backend, failed."""
-        if backend in self:
-            return None
-        try:
-            return call()
-        except EngineError as error:
-            self[backend] = str(error)
-        except Exception as error:  # compilers, drivers and memory fail in many ways; the others are timed all the same
-            self[backend] = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        return None
-
-
 def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[str, Any]:
-    """Of each backend that ran to the end: ``networks`` by name, and ``stages``; ``absent``: why of the others.
+    """Of each backend that ran to the end: ``networks`` by name, ``stages`` and ``self_check``; ``absent``: why of
+    the others.
 
     Raises ``EngineError`` with the reasons if none did.
     """
@@ -89,6 +76,7 @@ def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[s
         calls.update({(backend, name): partial(absent.tried, backend, call) for name, call in own.items()})
     every = interleaved(calls, method.turns)
     told = {name: absent.tried(name, partial(_gpu_stages, model, one, method.frame)) for name, one in opened.items()}
+    judged = {name: absent.tried(name, partial(_figures, model, one)) for name, one in opened.items()}
     ended = {backend: networks for backend, networks in opened.items() if backend not in absent}
     if not ended:
         raise EngineError("; ".join(f"{backend}: {why}" for backend, why in absent.items()))
@@ -101,6 +89,7 @@ def bench(model: ModelFolder, backends: Sequence[str], method: Method) -> dict[s
             "stages": {stage: quantiles(timed(times)) for stage, times in stages[backend].items()}
             | {FRAME: quantiles(every[backend, FRAME])}
             | (told[backend] or {}),
+            "self_check": judged[backend],
         }
         for backend, networks in ended.items()
     }
@@ -169,6 +158,15 @@ def _gpu_stages(model: ModelFolder, networks: Networks, size: Size) -> dict[str,
     given = network_inputs(model, _frame(size), letterbox, _targets(1, size), networks.texts, {}, networks.focus)
     times = [stages_ms(given) for _ in range(20)][SETTLE:]
     return {f"gpu {name}": quantiles([one[name] for one in times]) for name in times[0]}
+
+
+def _figures(model: ModelFolder, networks: Networks) -> dict[str, dict[str, float]]:
+    """Of the self-check, in the precision that is timed; none for a model without samples."""
+    if model.samples is None:
+        return {}
+    scenes = samples.read(model.samples)
+    engines = {FOCUS: networks.focus, PLAIN: networks.plain}
+    return {name: asdict(check(model, engine, name, scenes, networks.texts)) for name, engine in engines.items()}
 
 
 def _frame(size: Size) -> Frame:

@@ -217,6 +217,7 @@ def test_bench_times_every_backend_beside_the_plain_network(call, fake: Fake, mo
         for row in (*found["networks"].values(), *found["stages"].values()):
             assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
         assert {"preprocess", "inference", "postprocess", "frame"} < found["stages"].keys()
+        assert found["self_check"].keys() == {"focus", "plain"} and found["self_check"]["focus"]["mask_iou"] == 1
     assert "gpu compute" in result["backends"]["tensorrt"]["stages"]
 
 
