@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -185,8 +186,10 @@ def test_without_a_driver_or_a_gpu_another_backend_runs_and_says_why(room: Room,
         room.open("tensorrt")
 
 
-def test_without_tensorrt_another_backend_runs_and_says_why(tmp_path: Path) -> None:
+def test_without_tensorrt_another_backend_runs_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
     networks = open_model(write_provable(tmp_path))
     assert networks.focus.name.startswith("onnxruntime, ") and "TensorRT cannot be imported" in networks.why
 
