@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, Optional, TypeVar
 
 T = TypeVar("T")
+
+YIELD_S = 1e-4  # in which the worker takes the interpreter; else rclpy goes on with it first, for half a millisecond
 
 
 class NewestWorker(Generic[T]):
@@ -29,6 +32,7 @@ class NewestWorker(Generic[T]):
             dropped = self._waiting is not None
             self._waiting = item
             self._changed.notify()
+        time.sleep(YIELD_S)
         return dropped
 
     def clear(self) -> None:
