@@ -39,10 +39,10 @@ class Keyframes:
     """Targets by text alone get the box, and the mask, of what ``finder`` saw; others have what they need.
 
     ``carry`` is called with every frame, by one thread, and does not wait for the finder unless ``waits``, which makes
-    the same video give the same answers. A keyframe is due for a new target or text, when half of ``max_age`` (s) has
-    passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to 1). What was found
-    longer than ``max_age`` ago is not used. ``report`` is told with every frame what is wrong with the carrying, or
-    nothing at all: an empty string.
+    the same video give the same answers. A keyframe is due for a new target or text, when one is lost, when half of
+    ``max_age`` (s) has passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to
+    1). What was found longer than ``max_age`` ago is not used. ``report`` is told with every frame what is wrong with
+    the carrying, or nothing at all: an empty string.
     """
 
     def __init__(
@@ -129,8 +129,14 @@ class Keyframes:
         last = self._last
         if last is None or not {_asked(target) for target in wanted} <= last.asked:
             return True
+        if last.stamp == self._found_at and any(self._is_lost(target) for target in wanted):
+            return True
         is_old = self._stamp - last.stamp >= self._max_age / 2
         return is_old or float(np.abs(_thumbnail(self._view) - last.thumbnail).mean()) > self._min_change
+
+    def _is_lost(self, target: Target) -> bool:
+        track = self._tracks.get(_asked(target))
+        return track is not None and track.is_lost
 
     def _take(self) -> None:
         """What a search has found, once it is done."""

@@ -189,14 +189,24 @@ def test_a_hidden_target_goes_where_the_image_goes_and_is_no_mask_any_more(film:
     assert told == [""] * 4 + ["target 'mug' cannot be followed well: its box is a guess"] * 2, "with every frame"
 
 
-def test_after_a_cut_nothing_is_carried_until_the_next_keyframe(film: Film, oracle: Oracle) -> None:
+def test_after_a_cut_it_is_looked_for_at_once_and_not_again_before_it_is_due(film: Film, oracle: Oracle) -> None:
     told: list[str] = []
-    keyframes = Keyframes(oracle, max_age=0.6, min_change=NEVER, waits=True, report=told.append)
-    keyframes.carry(film.frame(0), [MUG])
-    other = smooth_noise(9, HEIGHT, WIDTH)
-    assert [keyframes.carry(Frame(other, n * PERIOD_S), [MUG]) for n in (1, 2)] == [[None]] * 2
-    assert changes(told) == ["target 'mug' is lost: the image does not show where it went"]
-    assert keyframes.carry(film.frame(3), [MUG]) != [None] and told[-1] == ""
+    keyframes = Keyframes(oracle, max_age=1.0, min_change=NEVER, report=told.append)
+
+    def carry(frame: Frame) -> list[Target | None]:
+        carried, search = keyframes.carry(frame, [MUG]), keyframes._search
+        assert search is None or search.done.wait(5)
+        return carried
+
+    carry(film.frame(0))
+    assert carry(film.frame(1)) != [None]
+    other, film.hidden = smooth_noise(9, HEIGHT, WIDTH), {2}  # which the finder does not see there either
+    assert [carry(Frame(other, n * PERIOD_S)) for n in (2, 3, 4)] == [[None]] * 3
+    assert changes(told) == ["target 'mug' is lost: the image does not show where it went", ""]
+    assert [n for n, _ in oracle.calls] == [0, 2]
+    for n in (7, 8):
+        carried = carry(film.frame(n))
+    assert off_px(carried[0], film.place(8)) <= 2 and [n for n, _ in oracle.calls] == [0, 2, 7]
 
 
 def test_stamps_that_go_back_start_anew(film: Film, oracle: Oracle) -> None:
