@@ -62,6 +62,8 @@ class Status:
     def note(self, sentence: str) -> None:
         """A warning that holds until ``forget_notes`` and hides nothing else that there is to say."""
         with self._lock:
+            if sentence in self._notes:  # of another network
+                return
             self._notes.append(sentence)
             self._node.get_logger().warning(sentence)
             self._publish()

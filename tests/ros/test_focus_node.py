@@ -167,6 +167,7 @@ def test_what_takes_long_to_open_and_what_stays_untrue_is_told(ros: None, monkey
     def fake_open(model_dir: Path, backend: str, threads: int, report: Callable[[str], None], *_: Any) -> Pipeline:
         report("building engine focus.onnx: 40 %, about 2 min left")
         report("engine unverified: no reference")
+        report("engine unverified: no reference")
         report("runs on TensorRT: chosen")
         return fake_pipeline(FakeEngine())
 
