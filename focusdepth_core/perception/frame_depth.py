@@ -27,6 +27,12 @@ def is_positive(values: np.ndarray) -> bool:
     return bool(np.min(values, initial=np.inf) > 0 and np.max(values, initial=0) < np.inf)
 
 
+def _line(values: np.ndarray, factor: float, shift: float) -> np.ndarray:
+    line = np.asarray(values * np.float32(factor))
+    line += np.float32(shift)
+    return line
+
+
 @dataclass(frozen=True)
 class FrameDepth:
     """A float32 map H,W: ``grid`` over the network's input, bilinearly at the frame, with ``insets`` over it.
@@ -60,9 +66,8 @@ class FrameDepth:
 
     def scaled(self, factor: float, shift: float = 0.0) -> FrameDepth:
         """With each value times ``factor`` plus ``shift``, as any mixture of values is, too."""
-        scale, offset = np.float32(factor), np.float32(shift)
-        insets = [Inset(Part(part.window, part.values * scale + offset), owned) for part, owned in self.insets]
-        return FrameDepth(self.grid * scale + offset, self.letterbox, insets)
+        insets = [Inset(Part(part.window, _line(part.values, factor, shift)), owned) for part, owned in self.insets]
+        return FrameDepth(_line(self.grid, factor, shift), self.letterbox, insets)
 
     @property
     def is_positive(self) -> bool:

@@ -96,7 +96,8 @@ class Letterbox:
         down, across = self._axes(grid)
         above, below, down_share = (values[rows] for values in down)
         left, right, across_share = (values[columns] for values in across)
-        one, other = (_mixed(grid[above, side], grid[below, side], down_share) for side in (left, right))
+        above, below, flat = above * grid.shape[1], below * grid.shape[1], np.ravel(grid)
+        one, other = (_mixed(flat.take(above + side), flat.take(below + side), down_share) for side in (left, right))
         return _mixed(one, other, across_share)
 
     def positive(self, grid: np.ndarray) -> Part:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MEDIAN = (0.5,)
-
 
 def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     """As ``np.quantile(values, levels, axis=-1)`` of at least one value, levels last; four times as fast.
@@ -22,3 +20,12 @@ def quantiles(values: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # of two that are infinite
         found = np.where(lower == upper, lower, lower + (upper - lower) * part)
     return np.where(np.isnan(ordered[..., -1:]), np.nan, found)
+
+
+def median(values: np.ndarray) -> float:
+    """Of at least one value, N; as ``quantiles``, but without what that takes for many."""
+    ordered, middle = np.sort(values), (len(values) - 1) // 2
+    if np.isnan(ordered[-1]):
+        return float("nan")
+    lower, upper = float(ordered[middle]), float(ordered[-1 - middle])
+    return lower if lower == upper else lower + (upper - lower) / 2

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.frame_depth import FrameDepth
-from focusdepth_core.perception.quantiles import MEDIAN, quantiles
+from focusdepth_core.perception.quantiles import median, quantiles
 from focusdepth_core.perception.result import Scale, Space
 from focusdepth_core.perception.sensor_depth import SensorDepth
 from focusdepth_core.perception.target import Box, Target
@@ -159,7 +159,7 @@ def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
     if not change.size:
         return False
     low, high = quantiles(known, (0.05, 0.95)).tolist()
-    return bool(quantiles(change, MEDIAN)[0] > CUT * (high - low))
+    return bool(median(change) > CUT * (high - low))
 
 
 def are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
@@ -191,7 +191,7 @@ def _error(scale: Scale, x: np.ndarray, z: np.ndarray) -> float:
     """Median relative depth error; where the line gives no depth it is infinite."""
     error = np.abs(scale.to_metres(x) / z - 1)
     error[np.isnan(error)] = np.inf
-    return float(quantiles(error, MEDIAN)[0])
+    return median(error)
 
 
 def _robust_line(p: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, float, Line]:
@@ -201,7 +201,7 @@ def _robust_line(p: np.ndarray, shift: Optional[float]) -> tuple[np.ndarray, flo
     for _ in range(ITERATIONS):
         scale, offset = _solve((p * w) @ p.T, shift)
         error = np.abs(scale * p[0] + offset - p[2])
-        sigma = MAD_TO_SIGMA * float(quantiles(error, MEDIAN)[0]) + least
+        sigma = MAD_TO_SIGMA * median(error) + least
         if abs(sigma - before) < CONVERGED * sigma:
             break
         w, before = np.minimum(1, HUBER * sigma / np.maximum(error, HUBER * sigma)), sigma

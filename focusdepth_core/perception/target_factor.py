@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from focusdepth_core.perception.quantiles import MEDIAN, quantiles
+from focusdepth_core.perception.quantiles import median, quantiles
 from focusdepth_core.perception.result import Scale, TargetResult
 from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, Raw, are_same
 from focusdepth_core.perception.sensor_depth import SensorDepth, drawn
@@ -91,13 +91,13 @@ def _log_factor(result: TargetResult, raw: Raw, hint: SensorDepth, scale: Scale)
     count_on, expected = np.count_nonzero(measured_on), area * np.count_nonzero(measured) / measured.size
     if count_on >= max(MIN_POINTS, MEASURED * expected):
         logs, _ = _points(result.window, measured_on, raw, hint, scale)
-        return float(quantiles(logs, MEDIAN)[0]) if logs.size >= MIN_POINTS else None
+        return median(logs) if logs.size >= MIN_POINTS else None
     logs, metres = _points(window, measured, raw, hint, scale)
     level = scale.to_metres(np.array(result.raw_quantiles[1]))
     if logs.size < MIN_POINTS or not np.isfinite(level):
         return None
     apart = np.abs(np.log(metres / level))
-    return float(quantiles(logs[apart <= quantiles(apart, (ALIKE,))], MEDIAN)[0])
+    return median(logs[apart <= quantiles(apart, (ALIKE,))])
 
 
 def _points(

@@ -33,10 +33,10 @@ def split_upsample(
     over_input = Letterbox(width, height, letterbox.spec)
     labels = _labels([over_input.positive(logit) for logit in logits], depth.shape)
     windows = [_window_of_samples(part.window, letterbox) for part in frame_logits]
-    insets, own = [], depth.copy()
+    insets, own = [], np.empty_like(depth)
     for target, ((window, _), around) in enumerate(zip(frame_logits, windows)):
         samples = labels[around] == target + 1
-        if samples.any():  # of what another target has left in ``own``, nothing is read
+        if samples.any():  # what else is in ``own`` is not read
             own[around] = _extended(depth[around], _core(samples))
             part = Part(window, letterbox.to_frame(own, window))
             insets.append(Inset(part, _owned(frame_logits, target)))
