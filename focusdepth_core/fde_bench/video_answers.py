@@ -69,7 +69,7 @@ def depths(
         if result.space is not Space.METRIC:
             masks, targets = [t.part for t in result.targets], [t.target for t in result.targets]
             seen = None if hint is None else SensorDepth(hint)
-            scale = fitter.fit(answer.raw, seen, result.space, masks, stamp, targets)
-            corrected = factors.correct(result.targets, answer.raw, seen, scale, stamp)
+            scale = fitter.fit(result.depth, seen, result.space, masks, stamp, targets)
+            corrected = factors.correct(result.targets, result.depth, seen, scale, stamp)
             result = replace(result, targets=tuple(corrected), scale=scale)
         yield result.depth_m()

@@ -133,14 +133,13 @@ class ScaleFitter:
 
 def _points(raw: Raw, hint: SensorDepth, masks: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
     """Raw values and metres of the points to fit, N each, float64."""
-    use = hint.measured.copy()
     for mask in masks:
         if mask.values.size:
-            window = grown(mask.window, len(EDGE_KERNEL), use.shape)
-            around = Part(window, np.zeros(use[window].shape, np.uint8))
+            window = grown(mask.window, len(EDGE_KERNEL), raw.shape)
+            around = Part(window, np.zeros(hint.measured[window].shape, np.uint8))
             around.within(mask.window)[:] = mask.values
-            use[window] &= cv2.morphologyEx(around.values, cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0
-    rows, columns = hint.drawn(use)
+            hint.leave_out(window, cv2.morphologyEx(around.values, cv2.MORPH_GRADIENT, EDGE_KERNEL) == 0)
+    rows, columns = hint.drawn()
     x, z = raw[rows, columns].astype(np.float64), hint.metres(rows, columns)
     finite = np.isfinite(x) & np.isfinite(z)
     return (x, z) if finite.all() else (x[finite], z[finite])

@@ -21,6 +21,7 @@ class SensorDepth:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
         self.measured = values > 0  # H,W bool
+        self._use = self.measured.copy()
         self._all, self._places = candidates(self.measured, MAX_POINTS, SPARE)
 
     def metres(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -28,10 +29,14 @@ class SensorDepth:
         values = self.values[rows, columns].astype(np.float64)
         return values * M_PER_MM if self.values.dtype.kind == "u" else values
 
-    def drawn(self, use: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns, at most ``MAX_POINTS``, where something was measured and ``use``, H,W bool, is true."""
-        places = self._places[use.ravel()[self._places]]
-        rows, columns = np.divmod(chosen(self._all, places, MAX_POINTS), use.shape[1])
+    def leave_out(self, window: Window, unless: np.ndarray) -> None:
+        """From what is ``drawn``, where a bool map of ``window`` is false."""
+        self._use[window] &= unless
+
+    def drawn(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns, at most ``MAX_POINTS``, where something was measured."""
+        places = self._places[self._use.ravel()[self._places]]
+        rows, columns = np.divmod(chosen(self._all, places, MAX_POINTS), self._use.shape[1])
         return rows, columns
 
 

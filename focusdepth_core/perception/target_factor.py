@@ -9,12 +9,13 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from focusdepth_core.perception.frame_depth import FrameDepth
 from focusdepth_core.perception.quantiles import median, quantiles
 from focusdepth_core.perception.result import Scale, TargetResult
-from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, Raw, are_same
+from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, are_same
 from focusdepth_core.perception.sensor_depth import SensorDepth, drawn
 from focusdepth_core.perception.target import Target
-from focusdepth_core.perception.window import Window, grown
+from focusdepth_core.perception.window import grown
 
 # On 80 simulated tables of the validation split, with a sensor that had 30 % of the target or a hole in its place, the
 # median position error fell from 5.6 to 1.7 cm and from 5.8 to 3.9 cm; half or twice these values changed little.
@@ -49,7 +50,7 @@ class TargetFactors:
     def correct(
         self,
         results: Sequence[TargetResult],
-        raw: Raw,
+        raw: FrameDepth,
         hint: Optional[SensorDepth],
         scale: Optional[Scale],
         stamp: float,
@@ -80,7 +81,7 @@ def _smoothed(held: Optional[_Factor], now: float, stamp: float) -> float:
     return kept * held.log + (1 - kept) * now
 
 
-def _log_factor(result: TargetResult, raw: Raw, hint: SensorDepth, scale: Scale) -> Optional[float]:
+def _log_factor(result: TargetResult, raw: FrameDepth, hint: SensorDepth, scale: Scale) -> Optional[float]:
     """None with too few points."""
     if not result.found:
         return None
@@ -90,9 +91,12 @@ def _log_factor(result: TargetResult, raw: Raw, hint: SensorDepth, scale: Scale)
     measured, measured_on = hint.measured[window], hint.measured[result.window] & mask
     count_on, expected = np.count_nonzero(measured_on), area * np.count_nonzero(measured) / measured.size
     if count_on >= max(MIN_POINTS, MEASURED * expected):
-        logs, _ = _points(result.window, measured_on, raw, hint, scale)
+        rows, columns = at = drawn(measured_on, POINTS, result.window)
+        top, left = (side.start for side in result.window)
+        logs, _ = _logs(raw.inside(result.part)[rows - top, columns - left], hint.metres(*at), scale)
         return median(logs) if logs.size >= MIN_POINTS else None
-    logs, metres = _points(window, measured, raw, hint, scale)
+    at = drawn(measured, POINTS, window)
+    logs, metres = _logs(raw[at], hint.metres(*at), scale)
     level = scale.to_metres(np.array(result.raw_quantiles[1]))
     if logs.size < MIN_POINTS or not np.isfinite(level):
         return None
@@ -100,13 +104,9 @@ def _log_factor(result: TargetResult, raw: Raw, hint: SensorDepth, scale: Scale)
     return median(logs[apart <= quantiles(apart, (ALIKE,))])
 
 
-def _points(
-    window: Window, use: np.ndarray, raw: Raw, hint: SensorDepth, scale: Scale
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of sensor depth over the frame's metres, and these metres, at some places of ``use``, a map of
-    ``window``."""
-    at = drawn(use, POINTS, window)
-    metres = scale.to_metres(raw[at])
-    logs = np.log(hint.metres(*at) / metres)
+def _logs(raw: np.ndarray, sensor_m: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of sensor depth over the frame's metres, and these metres, of points where both are finite."""
+    metres = scale.to_metres(raw)
+    logs = np.log(sensor_m / metres)
     finite = np.isfinite(logs)
     return logs[finite], metres[finite]

@@ -49,7 +49,7 @@ def factors() -> TargetFactors:
 
 def factor(factors: TargetFactors, raw: np.ndarray, hint: np.ndarray | None, stamp: float = 1.0) -> float:
     seen = None if hint is None else SensorDepth(hint)
-    (result,) = factors.correct([target(raw)], raw, seen, SCALE, stamp)
+    (result,) = factors.correct([target(raw)], frame_depth(raw), seen, SCALE, stamp)
     return result.factor
 
 
@@ -79,7 +79,7 @@ def test_without_enough_points_it_holds_and_another_target_starts_anew(factors: 
     assert factor(factors, wrong, measured(true_depth(), 0.5), 2.0) == pytest.approx(0.8)
     assert factor(factors, wrong, nothing, 3.0) == pytest.approx(0.8)
     assert factor(factors, wrong, None, 4.0) == pytest.approx(0.8)
-    (moved,) = factors.correct([target(wrong, left=5)], wrong, None, SCALE, 5.0)
+    (moved,) = factors.correct([target(wrong, left=5)], frame_depth(wrong), None, SCALE, 5.0)
     assert moved.factor == 1
 
 
@@ -102,8 +102,8 @@ def test_what_was_held_for_long_counts_little(factors: TargetFactors) -> None:
 def test_a_target_that_was_not_found_and_a_frame_without_scale_have_none(factors: TargetFactors) -> None:
     raw, hint = raw_of(true_depth() * 1.25), SensorDepth(measured(true_depth(), 0.5))
     empty = TargetResult(Target("cup", text="cup"), np.zeros(SHAPE, bool), 0.0, (np.nan,) * 3)
-    assert [result.factor for result in factors.correct([empty], raw, hint, SCALE, 1.0)] == [1]
-    assert [result.factor for result in factors.correct([target(raw)], raw, hint, None, 2.0)] == [1]
+    assert [result.factor for result in factors.correct([empty], frame_depth(raw), hint, SCALE, 1.0)] == [1]
+    assert [result.factor for result in factors.correct([target(raw)], frame_depth(raw), hint, None, 2.0)] == [1]
 
 
 def test_metres_are_corrected_in_each_mask_and_the_first_wins() -> None:
