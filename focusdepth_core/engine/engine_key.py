@@ -70,15 +70,15 @@ def network_sha256(network: Path) -> str:
         graph = network.read_bytes()
         digest = hashlib.sha256(graph)
         for name in external_files(graph):
-            status = network.with_name(name).stat()
-            digest.update(_sha256(network.with_name(name), status.st_size, status.st_mtime_ns))
+            status = (network.parent / name).stat()
+            digest.update(_sha256(network.parent / name, status.st_size, status.st_mtime_ns))
     except OSError as error:
         raise EngineError(f"{network} cannot be read: {error}") from None
     return digest.hexdigest()
 
 
 def external_files(graph: bytes) -> list[str]:
-    """That an ONNX file names, read without the ``onnx`` package, which robots do without."""
+    """That an ONNX file names, relative to its folder; read without the ``onnx`` package, which robots do without."""
     names = set()
     for found in EXTERNAL.finditer(graph):
         length, entry = (_varint(digits) for digits in found.groups()[::-1])

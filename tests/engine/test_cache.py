@@ -119,22 +119,23 @@ def with_weights_in(path: Path, *places: str) -> None:
         tensor = graph.initializer.add(name=place, data_type=onnx.TensorProto.FLOAT, dims=[3], raw_data=b"some weights")
         data.set_external_data(tensor, place, 0, 12)
         tensor.ClearField("raw_data")
-        path.with_name(place).write_bytes(b"some weights")
+        (path.parent / place).parent.mkdir(exist_ok=True)
+        (path.parent / place).write_bytes(b"some weights")
     noise = b"j\x17\x0a\x08location\x12\x7fno.bin"  # as if it were in some weights
     graph.initializer.add(name="own", data_type=onnx.TensorProto.FLOAT, dims=[7], raw_data=noise.ljust(28))
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
 
 
-LONG = f"{'long_' * 40}.data"
+LONG, BELOW = f"{'long_' * 40}.data", "weights/of_all"
 
 
-@pytest.mark.parametrize("name", ["focus.fp16.onnx", WEIGHTS, "model.onnx_data", LONG])
+@pytest.mark.parametrize("name", ["focus.fp16.onnx", WEIGHTS, "model.onnx_data", LONG, BELOW])
 def test_an_edited_network_is_another(network: Path, name: str) -> None:
-    with_weights_in(network, WEIGHTS, "model.onnx_data", LONG)
+    with_weights_in(network, WEIGHTS, "model.onnx_data", LONG, BELOW)
     maker = Maker()
     maker.cached(entry(network))
     assert maker.cached(entry(network)).engine == b"plan 1"
-    network.with_name(name).write_bytes(network.with_name(name).read_bytes() + b"!")
+    (network.parent / name).write_bytes((network.parent / name).read_bytes() + b"!")
     assert maker.cached(entry(network)).engine == b"plan 2"
 
 
