@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
@@ -78,8 +79,8 @@ def _tensorrt(model: ModelFolder, texts: Optional[Texts], report: Callable[[str]
         figures = NOTHING_RIGHT
         try:
             built = tensorrt.build(network, precision)
-            figures = tensorrt.judged(network, built, anew=True)
-            built.close()
+            with closing(built):  # also of one that cannot run: the next may need its memory
+                figures = tensorrt.judged(network, built, anew=True)
         except EngineError as error:
             report(f"tensorrt: {network} in {precision}: {error}")
         yield name, network, precision, figures
