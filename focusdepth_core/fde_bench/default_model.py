@@ -7,7 +7,7 @@ the result. All is judged as by evaluate, on the rows of one split, by AbsRel. A
 same pairs, with a 95 % paired bootstrap over scenes. ``unprompted`` is seed0's focused net with the fusion skipped.
 
 What was judged stays in STUDY/judged, so the same command goes on after a stop, and judges what the study has since
-added; it begins anew with other weights, rows or code.
+added; it begins anew with another model, manifest or code.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import focusdepth_core
 from focusdepth_core.fde_bench import plots
 from focusdepth_core.fde_bench.absence import absence
 from focusdepth_core.fde_bench.compare import A, B, joined
@@ -38,7 +40,6 @@ from focusdepth_core.fde_bench.report import markdown, provenance, write_json
 from focusdepth_core.fde_bench.study_curves import curve_plot
 from focusdepth_core.fde_bench.summary import Summary
 from focusdepth_core.fde_bench.unasked import open_unasked
-from focusdepth_core.machine import commit
 from focusdepth_core.perception.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -181,21 +182,30 @@ class Judge:
     ) -> Pairs:
         """``limit`` and ``manifest``: None is that of the judge."""
         limit, manifest = self._limit if limit is None else limit, manifest or self._manifest
-        asked = [mode, robustness, limit, commit(), manifest.table["id"].to_pylist()]
-        path = self._study / "judged" / f"{_digest(pipeline.model.path, asked)}.parquet"
+        asked = [mode, robustness, limit, _code(), manifest.table["id"].to_pylist()]
+        files = [*sorted(p for p in pipeline.model.path.iterdir() if p.is_file()), manifest.path]
+        path = self._study / "judged" / f"{_digest(files, json.dumps(asked))}.parquet"
         if path.exists():
             return Pairs.read(path)
         print(f"{pipeline.model.path}, prompt: {mode}")
-        pairs = evaluate(pipeline, [manifest], mode, limit, robustness)
+        left_out: list[str] = []
+        pairs = evaluate(pipeline, [manifest], mode, limit, robustness, left_out)
+        for sentence in left_out:
+            print(f"left out: {sentence}")
         path.parent.mkdir(exist_ok=True)
         pairs.write(path)
         return pairs
 
 
-def _digest(model: Path, asked: list) -> str:
-    """Of the files of a model folder and of what it is asked."""
-    digest = hashlib.blake2b(json.dumps(asked).encode(), digest_size=8)
-    for path in sorted(p for p in model.iterdir() if p.is_file()):
+@cache
+def _code() -> str:
+    """Of all modules as they were when the command began: a commit would not tell changes that are in none."""
+    return _digest(sorted(Path(focusdepth_core.__file__).parent.rglob("*.py")))
+
+
+def _digest(files: Iterable[Path], more: str = "") -> str:
+    digest = hashlib.blake2b(more.encode(), digest_size=8)
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -107,6 +107,9 @@ def test_what_was_judged_is_not_judged_again(study, result, monkeypatch, tmp_pat
     }
     with pytest.raises(TypeError):
         main([*command(study), "--limit", "3"])
+    monkeypatch.setattr("focusdepth_core.fde_bench.default_model._code", lambda: "other code")
+    with pytest.raises(TypeError):
+        main(command(study))
 
 
 def test_a_limit_leaves_the_main_row_whole(study, result, tmp_path):
