@@ -21,11 +21,11 @@ WITHOUT_PROMPT = "geometry"
 
 
 class Curve(NamedTuple):
-    """``steps``: since the weights that the runs of a study share; those in which the prompt branch learns alone count
-    for its masks only."""
+    """Of one stage. ``steps``: since the weights that the runs of a study share; those in which the prompt branch learns
+    alone count for its masks only."""
 
     run: str
-    stage: str
+    learns: str
     measure: str
     steps: list[int]
     errors: list[float]
@@ -50,7 +50,7 @@ def curve_plot(study: Path) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     colours: dict[str, str] = {}
     for curve in curves(study):
-        name = f"{curve.run}, {'plain' if curve.stage == WITHOUT_PROMPT else 'focus'}"
+        name = f"{curve.run}, {'plain' if curve.learns == WITHOUT_PROMPT else 'focus'}"
         new = name not in colours
         colours.setdefault(name, f"C{len(colours)}")
         label = name if new else None

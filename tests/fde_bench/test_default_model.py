@@ -121,7 +121,7 @@ def test_a_limit_leaves_the_main_row_whole(study, result, tmp_path):
 
 def test_training_is_told_and_drawn(study, result):
     assert result["training"]["seed0/focus"] == {"steps": 20, "seconds": 1.5}
-    found = {(c.stage, c.measure): c.steps for c in curves(study / "runs")}
+    found = {(c.learns, c.measure): c.steps for c in curves(study / "runs")}
     assert found[("decoder", "mask")] == [40, 50] and found[("prompt", "mask")] == [10, 30]
     assert found[("decoder", "foreground")] == found[("geometry", "foreground")] == [10, 20]
     assert ("prompt", "global") not in found
