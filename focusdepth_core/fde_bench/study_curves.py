@@ -21,7 +21,7 @@ WITHOUT_PROMPT = "geometry"
 
 
 class Curve(NamedTuple):
-    """Of one stage. ``steps``: since the weights that the runs of a study share; those in which the prompt branch learns
+    """Of a stage. ``steps``: since the weights that the runs of a study share; those in which the prompt branch learns
     alone count for its masks only."""
 
     run: str
