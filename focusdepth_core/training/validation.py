@@ -101,13 +101,13 @@ def _errors(raw: torch.Tensor, space: Space, batch: Batch) -> list[list[float]]:
 
 
 def _mask_errors(probability: torch.Tensor | None, batch: Batch) -> list[float]:
-    """1 - IoU of each sample, on the grid of the predicted mask; NaN without one."""
+    """1 - IoU of each sample, on the grid of the predicted mask; NaN without one, or for a target too small for it."""
     if probability is None:
         return [np.nan] * len(batch.ids)
     truth = F.interpolate(batch.mask[:, None], size=probability.shape[1:], mode="area")[:, 0] > 0.5
     found = probability > 0.5
-    union = (found | truth).sum((1, 2))
-    return (1 - (found & truth).sum((1, 2)) / union.clamp(min=1)).tolist()
+    error = 1 - (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
+    return torch.where(truth.any(2).any(1), error, torch.nan).tolist()
 
 
 def _means(errors: np.ndarray, config: TrainConfig) -> dict[str, float]:

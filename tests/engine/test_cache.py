@@ -140,7 +140,9 @@ def test_an_edited_network_is_another(network: Path, name: str) -> None:
 
 
 def test_the_shipped_networks_name_their_weights() -> None:
-    for path in default_model_dir().glob("*.onnx"):
+    networks = list(default_model_dir().glob("*.onnx"))
+    assert networks
+    for path in networks:
         assert external_files(path.read_bytes()) == [WEIGHTS]
 
 

@@ -40,13 +40,15 @@ class Frames:
         """For an input of that size. Raises ``EngineError`` if the values are not those of ``Letterbox.image``."""
         spec = InputSpec(width, height, *STATISTICS)
         random = np.random.default_rng(0)
-        for rows, columns in ((height // 2, width // 2 - 1), (height + 37, width + 11), (4 * height, 4 * width)):
-            rgb = random.integers(0, 256, (rows, columns, 3), np.uint8)
-            self._compare(FrameInput(rgb, Letterbox(columns, rows, spec)), input_buffer, stream)
-        nv12 = random.integers(0, 256, (rows * 3 // 2, columns), np.uint8)
-        rgb = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12)
-        self._compare(FrameInput(rgb, Letterbox(columns, rows, spec), nv12), input_buffer, stream)
-        self.release()  # frames may be smaller
+        try:
+            for rows, columns in ((height // 2, width // 2 - 1), (height + 37, width + 11), (4 * height, 4 * width)):
+                rgb = random.integers(0, 256, (rows, columns, 3), np.uint8)
+                self._compare(FrameInput(rgb, Letterbox(columns, rows, spec)), input_buffer, stream)
+            nv12 = random.integers(0, 256, (rows * 3 // 2, columns), np.uint8)
+            rgb = cv2.cvtColor(nv12, cv2.COLOR_YUV2RGB_NV12)
+            self._compare(FrameInput(rgb, Letterbox(columns, rows, spec), nv12), input_buffer, stream)
+        finally:
+            self.release()  # frames may be smaller
 
     def _compare(self, frame: FrameInput, input_buffer: Buffer, stream: int) -> None:
         _, planes, height, width = frame.shape
