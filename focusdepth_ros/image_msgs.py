@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 import cv2
 import numpy as np
@@ -79,7 +79,7 @@ def pixels(msg: Image) -> np.ndarray:
     layout = LAYOUTS.get(msg.encoding)
     if layout is None:
         raise ValueError(f"image encoding '{msg.encoding}' is not supported; use one of {', '.join(LAYOUTS)}")
-    _check_size(msg, layout.pixel_bytes)
+    _check_size(msg, layout.pixel_bytes, msg.height)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if msg.is_bigendian else "<")
     shape: tuple[int, ...] = (msg.height, msg.width, layout.channels)
     strides: tuple[int, ...] = (msg.step, layout.pixel_bytes, dtype.itemsize)
@@ -88,16 +88,14 @@ def pixels(msg: Image) -> np.ndarray:
     return np.ndarray(shape, dtype, msg.data, strides=strides)
 
 
-def _check_size(msg: Image, pixel_bytes: int) -> None:
+def _check_size(msg: Image, pixel_bytes: int, rows: int) -> None:
     if msg.width == 0 or msg.height == 0 or not msg.data:
         raise ValueError(f"image is empty: {msg.width} x {msg.height} with {len(msg.data)} bytes of data")
-    row, total = msg.width * pixel_bytes, msg.step * msg.height
+    row, total = msg.width * pixel_bytes, msg.step * rows
     if msg.step < row:
         raise ValueError(f"image step {msg.step} is too small: {msg.width} pixels of {msg.encoding} take {row} bytes")
     if len(msg.data) != total:
-        raise ValueError(
-            f"image has {len(msg.data)} bytes of data; step {msg.step} times height {msg.height} makes {total}"
-        )
+        raise ValueError(f"image has {len(msg.data)} bytes of data; step {msg.step} times {rows} rows makes {total}")
 
 
 def to_rgb(msg: Image) -> np.ndarray:
@@ -106,6 +104,9 @@ def to_rgb(msg: Image) -> np.ndarray:
     16 bits become 8. Encodings that are not in ``LAYOUTS`` go through cv_bridge. Raises ``ValueError`` as ``pixels``
     does, for a depth encoding, for a YUV image of odd width, and without cv_bridge where it is needed.
     """
+    planes = nv12(msg)
+    if planes is not None:
+        return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12))
     if msg.encoding not in LAYOUTS:
         return _cv_bridge_to_rgb(msg)
     view = pixels(msg)
@@ -120,6 +121,19 @@ def to_rgb(msg: Image) -> np.ndarray:
         return np.asarray(view if code is None else cv2.cvtColor(view, code))
     except cv2.error:  # a YUV image of odd width
         raise ValueError(f"image of {msg.width} x {msg.height} pixels cannot be of encoding '{msg.encoding}'") from None
+
+
+def nv12(msg: Image) -> Optional[np.ndarray]:
+    """The message's own memory as H*3/2,W uint8, or None for another encoding than nv12, whose rows of chroma have the
+    step of the others. Raises ``ValueError`` for odd sides, or a step or data size that does not fit.
+    """
+    if msg.encoding != "nv12":
+        return None
+    if msg.height % 2 or msg.width % 2:
+        raise ValueError(f"image of {msg.width} x {msg.height} pixels cannot be of encoding 'nv12'")
+    rows = msg.height * 3 // 2
+    _check_size(msg, 1, rows)
+    return np.ndarray((rows, msg.width), np.uint8, msg.data, strides=(msg.step, 1))
 
 
 def to_depth(msg: Image) -> np.ndarray:

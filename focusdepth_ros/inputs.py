@@ -105,7 +105,8 @@ class Inputs:
         size, stamp = (rgb.shape[1], rgb.shape[0]), image.header.stamp
         wait_s = self._wait_s(self._info_topic, parameters)
         calibration = self._calibration.of(stamp, size, self.image_topic, wait_s, parameters.rectified)
-        frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics)
+        nv12 = image_msgs.nv12(image) if isinstance(image, Image) else None
+        frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics, nv12)
         hint = self._hint.of(stamp, size, self._wait_s(self._hint_topic, parameters))
         usable = self.targets.usable(frame, stamp_ns(stamp), parameters)
         return Request(frame, usable, hint, calibration and calibration.info)

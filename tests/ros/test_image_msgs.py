@@ -4,6 +4,7 @@ import array
 import sys
 import types
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from focusdepth_ros import image_msgs
-from focusdepth_ros.image_msgs import LAYOUTS, ImageMemory, pixels, to_depth, to_image, to_rgb
+from focusdepth_ros.image_msgs import LAYOUTS, ImageMemory, nv12, pixels, to_depth, to_image, to_rgb
 
 
 def message(values: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> Image:
@@ -85,6 +86,21 @@ def test_yuv_becomes_rgb(encoding: str, order: int) -> None:
     np.testing.assert_allclose(got[1, 1], (255, 0, 0), atol=3)
 
 
+@pytest.mark.parametrize("padding", [0, 3])
+def test_nv12_becomes_rgb_and_stays_itself(padding: int) -> None:
+    planes = np.random.default_rng(0).integers(0, 256, (6, 6), np.uint8)
+    msg = message(planes, "nv12", padding)
+    msg.height = 4
+    np.testing.assert_array_equal(to_rgb(msg), cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12))
+    np.testing.assert_array_equal(nv12(msg), planes)
+    msg.height = 6
+    with pytest.raises(ValueError, match="bytes of data; step . times 9 rows makes"):
+        to_rgb(msg)
+    msg.height = 3
+    with pytest.raises(ValueError, match="image of 6 x 3 pixels cannot be of encoding 'nv12'"):
+        to_rgb(msg)
+
+
 def test_yuv_of_odd_width_is_refused() -> None:
     with pytest.raises(ValueError, match="5 x 4 pixels cannot be of encoding 'uyvy'"):
         to_rgb(message(np.zeros((4, 5, 2), np.uint8), "uyvy"))
@@ -137,8 +153,8 @@ def test_depth_is_uint16_millimetres_or_float32_metres(big_endian: bool) -> None
         ({"height": 0}, "image is empty: 5 x 0"),
         ({"data": array.array("B")}, "image is empty: 5 x 4 with 0 bytes"),
         ({"step": 14}, "image step 14 is too small: 5 pixels of rgb8 take 15 bytes"),
-        ({"step": 16}, "image has 60 bytes of data; step 16 times height 4 makes 64"),
-        ({"height": 5}, "image has 60 bytes of data; step 15 times height 5 makes 75"),
+        ({"step": 16}, "image has 60 bytes of data; step 16 times 4 rows makes 64"),
+        ({"height": 5}, "image has 60 bytes of data; step 15 times 5 rows makes 75"),
         ({"encoding": "32FC1", "width": 3}, "image encoding '32FC1' has no colour"),
         ({"encoding": "rgb9"}, "image encoding 'rgb9'"),
     ],
