@@ -35,7 +35,7 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Artefact:
-    """``inputs``: by name, in the module's order; a tuple of tensors called x becomes x_0, x_1, ... in the file.
+    """``inputs``: by the names that the module gives them, in its order; a tuple of tensors called x becomes x_0, x_1, ... in the file.
 
     ``per_target``: names of the inputs and outputs whose first axis is the targets.
     """
@@ -100,12 +100,12 @@ def _dynamo(artefact: Artefact, path: Path, opset: int) -> None:
 
     program = torch.onnx.export(
         artefact.module,
-        tuple(artefact.inputs.values()),
+        kwargs=dict(artefact.inputs),
         dynamo=True,
         opset_version=opset,
         input_names=artefact.input_names,
         output_names=list(artefact.outputs),
-        dynamic_shapes=tuple(axes(key, value) for key, value in artefact.inputs.items()),
+        dynamic_shapes={key: axes(key, value) for key, value in artefact.inputs.items()},
         verbose=False,
     )
     onnx.save(program.model_proto, path)
@@ -118,8 +118,9 @@ def _torchscript(artefact: Artefact, path: Path, opset: int) -> None:
     outputs = [name for name in artefact.outputs if name in artefact.per_target]
     torch.onnx.export(
         artefact.module,
-        tuple(artefact.inputs.values()),
+        (),
         path,
+        kwargs=dict(artefact.inputs),
         dynamo=False,
         opset_version=opset,
         input_names=artefact.input_names,

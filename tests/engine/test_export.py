@@ -21,7 +21,7 @@ from focusdepth_core.engine import __main__ as command
 from focusdepth_core.engine import samples
 from focusdepth_core.engine.export import export
 from focusdepth_core.engine.model_folder import ModelFolder
-from focusdepth_core.engine.onnx_file import Artefact, ExportError, write
+from focusdepth_core.engine.onnx_file import OPSETS, Artefact, ExportError, write
 from focusdepth_core.engine.open import open_engine, open_model, open_network
 from focusdepth_core.engine.parity import example
 from focusdepth_core.engine.prompted import Whole
@@ -201,9 +201,9 @@ def test_operations_that_engines_refuse_are_named_with_their_node(tmp_path, oper
 
 def test_a_net_is_in_evaluation_mode_in_the_file_and_after(tmp_path):
     net = nn.Sequential(nn.Dropout(0.9))
-    write(Artefact(net, {"x": torch.ones(1, 100)}, ("y",)), tmp_path / "net.onnx", 16)
+    write(Artefact(net, {"input": torch.ones(1, 100)}, ("y",)), tmp_path / "net.onnx", 16)
     assert not net[0].training
-    np.testing.assert_array_equal(open_engine(tmp_path / "net.onnx").run({"x": np.ones((1, 100), np.float32)})["y"], 1)
+    np.testing.assert_array_equal(open_engine(tmp_path / "net.onnx").run({"input": np.ones((1, 100), np.float32)})["y"], 1)
 
 
 def test_a_difference_from_torch_leaves_the_old_folder(run, tmp_path, monkeypatch):
@@ -285,3 +285,18 @@ def test_a_model_of_texts_and_masks_has_its_inputs_and_presence(tmp_path):
     assert with_prior["presence"].shape == (2,) and 0 < with_prior["presence"].min() < with_prior["presence"].max() < 1
     moved = np.abs(with_prior["mask_logits"] - without["mask_logits"]).max((1, 2))
     assert moved[0] < 1e-4 < 1e-2 < moved[1], "of the two targets the second alone has a mask of an earlier frame"
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_a_model_of_boxes_and_masks_takes_both(tmp_path, opset):
+    model = trained(replace(CONFIG, prompt=replace(CONFIG.prompt, prior=True)), 0)
+    model.save_pretrained(tmp_path / "focus")
+    export(tmp_path / "focus", tmp_path / "model", opset=opset)
+    folder = ModelFolder.read(tmp_path / "model")
+    assert folder.prompts == ("box", "mask")
+    given = {name: value.detach().numpy() for name, value in example(model, 2).items()}
+    assert list(given) == ["image", "boxes", "prior"]
+    for focus in (open_model(folder, "onnxruntime").focus, open_model(folder, "torch").focus):
+        with_prior, without = focus.run(given), focus.run({**given, "prior": 0 * given["prior"]})
+        moved = np.abs(with_prior["mask_logits"] - without["mask_logits"]).max((1, 2))
+        assert moved[0] < 1e-4 < 1e-2 < moved[1], "of the two targets the second alone has a mask"
