@@ -48,13 +48,14 @@ def curve_plot(study: Path) -> Figure:
     for measure, axes in shown.items():
         axes.set(title=PANELS[measure], xlabel="steps")
         axes.spines[["top", "right"]].set_visible(False)
-    colours: dict[str, str] = {}
+    lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for curve in curves(study):
         name = f"{curve.run}, {'plain' if curve.learns == WITHOUT_PROMPT else 'focus'}"
-        new = name not in colours
-        colours.setdefault(name, f"C{len(colours)}")
-        label = name if new else None
-        shown[curve.measure].plot(curve.steps, curve.errors, ".-", color=colours[name], label=label)
+        lines.setdefault(name, {}).setdefault(curve.measure, []).extend(zip(curve.steps, curve.errors))
+    for i, (name, measures) in enumerate(lines.items()):
+        for measure, points in measures.items():
+            label = name if measure == "global" else None
+            shown[measure].plot(*zip(*sorted(points)), ".-", color=f"C{i}", label=label)
     picture.legend(loc="outside lower center", ncols=4, frameon=False)
     return picture
 
