@@ -6,10 +6,13 @@ motion of their own pixels or, where these cannot be followed, by that of the wh
 
 from __future__ import annotations
 
+import atexit
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Optional, Protocol
+from weakref import WeakSet
 
 import cv2
 import numpy as np
@@ -23,6 +26,7 @@ from focusdepth_core.perception.track import Track
 
 THUMBNAIL = (32, 24)  # px, that are compared to see whether the image has changed
 AGREEMENT = 0.3  # IoU of a carried mask and the network's below which one of them is wrong
+EXIT_S = 5.0  # the longest wait for a search at the end of the process
 
 Asked = tuple[str, Optional[str]]  # id and text
 
@@ -195,6 +199,7 @@ class _Search:
             self._run()
         else:
             threading.Thread(target=self._run, name="keyframe", daemon=True).start()
+            _in_threads.add(self)
 
     def catch_up(self) -> None:
         """Follow what was found through the views."""
@@ -213,6 +218,17 @@ class _Search:
         except Exception as error:  # raised where somebody can be told
             self.error = error
         self.done.set()
+
+
+_in_threads: WeakSet[_Search] = WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """A thread that Python stops in the middle of a call to OpenCV aborts the process."""
+    end = time.monotonic() + EXIT_S
+    for search in list(_in_threads):
+        search.done.wait(max(0.0, end - time.monotonic()))
 
 
 def _asked(target: Target) -> Asked:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -278,6 +280,31 @@ def test_a_failure_is_told_until_a_keyframe_goes_well_and_others_are_answered(fi
         if keyframes._search is not None:
             assert keyframes._search.done.wait(5)
     assert told == ["", *["the finder failed: ValueError: no such text"] * 4, ""]
+
+
+SEARCHING = """
+import time
+import cv2
+import numpy as np
+from focusdepth_core.perception.frame import Frame
+from focusdepth_core.perception.keyframes import Keyframes
+from focusdepth_core.perception.target import Target
+
+class Slow:
+    def find(self, frame, targets):
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            cv2.GaussianBlur(np.zeros((480, 640), np.float32), (0, 0), 3)
+        print("found")
+        return [np.zeros((48, 64), bool)]
+
+Keyframes(Slow(), max_age=1, min_change=1).carry(Frame(np.zeros((48, 64, 3), np.uint8)), [Target("mug", text="mug")])
+"""
+
+
+def test_a_process_ends_cleanly_while_the_finder_looks() -> None:
+    process = subprocess.run([sys.executable, "-c", SEARCHING], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "found\n", "")
 
 
 def test_the_prior_is_the_mask_on_the_network_s_grid(film: Film, oracle: Oracle) -> None:
