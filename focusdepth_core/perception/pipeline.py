@@ -52,7 +52,7 @@ class Pipeline:
         self._plain = plain
         self._focus_scale, self._plain_scale = ScaleFitter(), ScaleFitter()  # two networks, each with its own shift
         self._factors = TargetFactors()
-        self._cuts = CutDetector()
+        self._cuts, self._was_cut = CutDetector(), False
         self._beside = ThreadPoolExecutor(1, "beside")  # for what need not wait for the network
 
     @classmethod
@@ -119,6 +119,7 @@ class Pipeline:
             self._keyframes.compare(found)
         postprocessed = time.perf_counter()
         hint, is_cut = seen.result()
+        self._was_cut = False
         scale = None if space is Space.METRIC else self._fit_scale(raw, space, hint, found, frame.stamp, is_cut)
         found = self._factors.correct(found, raw, hint, scale, frame.stamp)
         times = [start, preprocessed, inferred, postprocessed, time.perf_counter()]
@@ -151,8 +152,9 @@ class Pipeline:
         return depth[0], np.where(absent[:, None, None], np.float32(NOWHERE), logits), presence.tolist()
 
     def _look(self, frame: Frame, depth_hint: Optional[np.ndarray]) -> tuple[Optional[SensorDepth], bool]:
-        """What was measured, and whether the frame shows another scene than the last one."""
-        return depth_hint if depth_hint is None else SensorDepth(depth_hint), self._cuts.is_cut(frame.image)
+        """What was measured, and whether the frame shows another scene than the last one that was answered."""
+        self._was_cut |= self._cuts.is_cut(frame.image)
+        return depth_hint if depth_hint is None else SensorDepth(depth_hint), self._was_cut
 
     def _in_space(self, raw: FrameDepth, frame: Frame, letterbox: Letterbox) -> tuple[FrameDepth, Space]:
         """A metric model that needs the focal length gives depth up to scale where that is unknown."""

@@ -210,6 +210,26 @@ def test_after_a_cut_no_scale_is_held_though_the_network_s_values_are_alike() ->
     assert other.scale is None
 
 
+def test_a_cut_to_a_frame_that_the_network_fails_on_is_not_forgotten() -> None:
+    class Fragile(BoxEngine):
+        fails = False
+
+        def run(self, inputs):
+            if self.fails:
+                raise EngineError("out of memory")
+            return super().run(inputs)
+
+    plain, view = Fragile(), frame().image
+    running = Pipeline(model(), BoxEngine(), plain)
+    relative = running.process(frame(), []).relative_depth
+    running.process(Frame(view, 1.0), [], (1 / (0.3 * relative + 1.5)).astype(np.float32))
+    plain.fails = True
+    with pytest.raises(EngineError, match="out of memory"):
+        running.process(Frame(tinted(view), 1.1), [])
+    plain.fails = False
+    assert running.process(Frame(tinted(view), 1.2), []).scale is None
+
+
 def test_depth_hint_at_the_edge_of_a_target_is_not_used() -> None:
     hint = np.zeros((84, 112), np.float32)
     hint[48:52, 22:58] = np.linspace(2, 1, 4)[:, None]  # along the lower edge of the box
