@@ -192,7 +192,7 @@ def _check_hint(frame: Frame, depth_hint: Optional[np.ndarray]) -> None:
 def _output(outputs: Mapping[str, np.ndarray], name: str, shape: tuple[Optional[int], ...]) -> np.ndarray:
     if name not in outputs:
         raise EngineError(f"the network has no output '{name}', only {sorted(outputs)}")
-    value = outputs[name]
+    value = np.asarray(outputs[name], np.float32)  # of another type OpenCV would leave what it is to fill as it is
     if value.ndim != len(shape) or any(want is not None and got != want for got, want in zip(value.shape, shape)):
         raise EngineError(f"output '{name}' has shape {list(value.shape)}; config.json asks for {list(shape)}")
     return value

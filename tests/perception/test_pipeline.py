@@ -277,6 +277,17 @@ def test_wrong_outputs_are_refused(outputs: dict[str, np.ndarray], sentence: str
         Pipeline(model(), Wrong(), Wrong()).process(frame(), [])
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_a_network_may_answer_in_another_precision(kind: type) -> None:
+    class Other(BoxEngine):
+        def run(self, inputs):
+            return {name: value.astype(kind) for name, value in super().run(inputs).items()}
+
+    for targets in ([], [Target("mug", BOX)]):
+        got = Pipeline(model(), Other(), Other()).process(frame(), targets).relative_depth
+        np.testing.assert_allclose(got, pipeline().process(frame(), targets).relative_depth, atol=0.01)
+
+
 def test_opened_from_a_folder_it_answers_as_the_same_network_in_numpy(tmp_path: Path) -> None:
     opened = Pipeline.open(write_model_folder(tmp_path), threads=1)
     for targets in ([], [Target("a", BOX), Target("b", (60, 10, 100, 80))]):
