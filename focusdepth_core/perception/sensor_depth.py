@@ -27,7 +27,7 @@ class SensorDepth:
     def metres(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """float64, of single pixels."""
         values = self.values[rows, columns].astype(np.float64)
-        return values * M_PER_MM if self.values.dtype.kind == "u" else values
+        return values * M_PER_MM if self.values.dtype.kind in "iu" else values
 
     def leave_out(self, window: Window, unless: np.ndarray) -> None:
         """From what is ``drawn``, where a bool map of ``window`` is false."""
