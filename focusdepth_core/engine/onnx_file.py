@@ -35,7 +35,8 @@ class ExportError(ValueError):
 
 @dataclass(frozen=True)
 class Artefact:
-    """``inputs``: by the names that the module gives them, in its order; a tuple of tensors called x becomes x_0, x_1, ... in the file.
+    """``inputs``: by the names that the module gives them, in its order; a tuple of tensors called x becomes x_0, x_1,
+    ... in the file.
 
     ``per_target``: names of the inputs and outputs whose first axis is the targets.
     """
