@@ -94,9 +94,9 @@ class Pipeline:
     def process(self, frame: Frame, targets: Sequence[Target], depth_hint: Optional[np.ndarray] = None) -> FocusResult:
         """Without a target the plain network answers.
 
-        ``depth_hint``: H,W at the frame's size, float32 metres or uint16 millimetres, 0 or NaN where nothing was
-        measured. A relative model's scale is fitted to the hints of this frame and those before it, by their stamps,
-        and has the age of the newest; without any it is None. ``timings_ms`` has preprocess, inference, postprocess and
+        ``depth_hint``: H,W at the frame's size, float32 metres or uint16 millimetres; 0, NaN or infinite where nothing
+        was measured. A relative model's scale is fitted to the hints of this frame and those before it, by their
+        stamps, and has the age of the newest; without any it is None. ``timings_ms`` has preprocess, inference, postprocess and
         scale. Raises ``ValueError`` for a text that the model does not take or does not know, a box outside the frame
         or a hint of another size.
         """

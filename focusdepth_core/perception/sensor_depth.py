@@ -13,7 +13,7 @@ SEED = 0
 
 
 class SensorDepth:
-    """``values``: H,W, metres or, if integers, millimetres; 0 or NaN where nothing was measured.
+    """``values``: H,W, metres or, if integers, millimetres; 0, NaN or infinite where nothing was measured (REP-117).
 
     All that takes long is done here, where no network's answer is needed for it; the values are read one by one.
     """
@@ -21,6 +21,8 @@ class SensorDepth:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
         self.measured = values > 0  # H,W bool
+        if values.dtype.kind == "f":
+            self.measured &= values < np.inf
         self._use = self.measured.copy()
         self._all, self._places = candidates(self.measured, MAX_POINTS, SPARE)
 

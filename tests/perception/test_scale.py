@@ -115,6 +115,12 @@ def test_a_narrow_range_keeps_the_shift_of_the_last_full_fit() -> None:
     np.testing.assert_allclose(again.to_metres(raw)[middle], 1.02 * z[middle], rtol=5e-3)
 
 
+def test_few_points_among_what_is_too_far_to_measure() -> None:
+    raw, z = (np.tile(values, (4, 4)) for values in scene())
+    scale = MapFitter().fit(raw, sparse(z, empty=np.inf), Space.AFFINE_DISPARITY)
+    assert (scale.scale, scale.shift) == pytest.approx((SCALE, SHIFT), rel=1e-4)
+
+
 def test_a_dense_hint_on_a_regular_grid() -> None:
     raw, z = scene()
     stripes = np.where(np.arange(SHAPE[1]) % 4 == 0, z, 0)

@@ -35,10 +35,10 @@ def target(raw: np.ndarray, name: str = "mug", left: int = 60) -> TargetResult:
     return TargetResult(Target(name, (left, 40.0, left + 40.0, 80.0)), mask, 0.9, (low, median, high))
 
 
-def measured(depth_m: np.ndarray, share: float, hole: bool = False) -> np.ndarray:
+def measured(depth_m: np.ndarray, share: float, hole: float | None = None) -> np.ndarray:
     hint = np.where(np.random.default_rng(0).random(SHAPE) < share, depth_m, 0).astype(np.float32)
-    if hole:
-        hint[BOX] = 0
+    if hole is not None:
+        hint[BOX] = hole
     return hint
 
 
@@ -65,12 +65,13 @@ def test_points_on_the_target_speak_for_it_alone(factors: TargetFactors, share: 
     assert factor(factors, raw_of(wrong), measured(true_depth(), share)) == pytest.approx(0.8, rel=1e-4)
 
 
-def test_a_hole_takes_what_is_around_it_and_as_far(factors: TargetFactors) -> None:
+@pytest.mark.parametrize("hole", [0, np.nan, np.inf])
+def test_a_hole_takes_what_is_around_it_and_as_far(factors: TargetFactors, hole: float) -> None:
     wrong = true_depth() * 1.25
     wrong[:20] *= 3  # these and the next are as near in the picture, but far behind
     wrong[100:] *= 3
     wrong[:, :45] *= 3
-    assert factor(factors, raw_of(wrong), measured(true_depth(), 0.5, hole=True)) == pytest.approx(0.8, rel=1e-3)
+    assert factor(factors, raw_of(wrong), measured(true_depth(), 0.5, hole=hole)) == pytest.approx(0.8, rel=1e-3)
 
 
 def test_without_enough_points_it_holds_and_another_target_starts_anew(factors: TargetFactors) -> None:
