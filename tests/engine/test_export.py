@@ -203,7 +203,9 @@ def test_a_net_is_in_evaluation_mode_in_the_file_and_after(tmp_path):
     net = nn.Sequential(nn.Dropout(0.9))
     write(Artefact(net, {"input": torch.ones(1, 100)}, ("y",)), tmp_path / "net.onnx", 16)
     assert not net[0].training
-    np.testing.assert_array_equal(open_engine(tmp_path / "net.onnx").run({"input": np.ones((1, 100), np.float32)})["y"], 1)
+    np.testing.assert_array_equal(
+        open_engine(tmp_path / "net.onnx").run({"input": np.ones((1, 100), np.float32)})["y"], 1
+    )
 
 
 def test_a_difference_from_torch_leaves_the_old_folder(run, tmp_path, monkeypatch):
