@@ -96,9 +96,9 @@ class Pipeline:
 
         ``depth_hint``: H,W at the frame's size, float32 metres or uint16 millimetres; 0, NaN or infinite where nothing
         was measured. A relative model's scale is fitted to the hints of this frame and those before it, by their
-        stamps, and has the age of the newest; without any it is None. ``timings_ms`` has preprocess, inference, postprocess and
-        scale. Raises ``ValueError`` for a text that the model does not take or does not know, a box outside the frame
-        or a hint of another size.
+        stamps, and has the age of the newest; without any it is None. ``timings_ms`` has preprocess, inference,
+        postprocess and scale. Raises ``ValueError`` for a text that the model does not take or does not know, a box
+        outside the frame or a hint of another size.
         """
         start = time.perf_counter()
         _check_hint(frame, depth_hint)
