@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Optional
+from weakref import WeakSet
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -55,6 +57,7 @@ class FocusNode(LifecycleNode):
 
     def __init__(self, make_pipeline: Optional[PipelineFactory] = None, **kwargs: Any) -> None:
         """``make_pipeline``: in place of ``open_pipeline``; whatever it raises is a failure to configure."""
+        self._closed: WeakSet[Answering] = WeakSet()  # which may still have an inference to end
         super().__init__("focus_node", **kwargs)
         default = partial(open_pipeline, report=self._on_report, on_trouble=self._on_trouble)
         self._make_pipeline = make_pipeline or default
@@ -117,13 +120,15 @@ class FocusNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        answering = self._answering and self._release()
-        if answering is not None and not answering.join(EXIT_S):
+        if self._answering is not None:
+            self._release()
+        end = time.monotonic() + EXIT_S
+        if not all(answering.join(max(0.0, end - time.monotonic())) for answering in self._closed):
             self.get_logger().warning(f"an inference has not ended within {EXIT_S:g} s; leaving it behind")
         super().destroy_node()
 
-    def _release(self) -> Optional[Answering]:
-        """Back to what the constructor made; returns what may still have an inference to end."""
+    def _release(self) -> None:
+        """Back to what the constructor made."""
         self._inputs.close()
         self._inputs.targets.clear()
         self._status.settle_all()
@@ -131,7 +136,7 @@ class FocusNode(LifecycleNode):
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.close()
-        return answering
+            self._closed.add(answering)
 
     def _on_report(self, sentence: str) -> None:
         """Of an engine: how far it is built, which is over with configure; that it is not verified, which stays; and

@@ -99,6 +99,19 @@ def test_cleanup_forgets_the_target(rig: Rig) -> None:
     assert pixels(rig.answer(1, "target_mask")).max() == 0
 
 
+def test_the_end_waits_for_an_inference_that_a_cleanup_has_left(ros: None) -> None:
+    rig = Rig(pair_wait=0.0)
+    rig.start(RELATIVE)
+    rig.engine.gate = SimpleNamespace(wait=lambda timeout: time.sleep(2) or True, set=lambda: None)
+    rig.send("image", image(1))
+    assert rig.engine.started.wait(5)
+    worker = rig.node._answering._worker
+    assert rig.transition(Transition.TRANSITION_DEACTIVATE) and rig.transition(Transition.TRANSITION_CLEANUP)
+    assert not worker.join(0)
+    rig.close()
+    assert worker.join(0)
+
+
 def test_shutdown_from_active(rig: Rig) -> None:
     assert rig.transition(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     rig.spin_until(lambda: rig.said() == "shut down", "shut down")
