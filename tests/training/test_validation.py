@@ -74,9 +74,7 @@ def test_a_stage_that_learns_to_find_is_judged_by_its_masks(data):
     errors, _ = validate(model, settings, stage, Accelerator(cpu=True))
     assert score(errors, stage) == errors["mask"]
     shares = [float(batch.mask.mean()) for batch, _ in validation_batches(settings, stage, model.prompt)]
-    assert errors["mask"] == pytest.approx(1 - np.mean(shares), abs=0.03), (
-        "everything overlaps by its share"
-    )
+    assert errors["mask"] == pytest.approx(1 - np.mean(shares), abs=0.03), "everything overlaps by its share"
 
 
 def test_a_metric_net_is_judged_by_its_metres(data):
