@@ -23,8 +23,8 @@ def test_normalisation_is_arithmetic_where_tensorrt_has_it_as_a_plugin(net: nn.M
     nn.init.normal_(net.weight)
     nn.init.normal_(net.bias)
     x = 3 + 5 * torch.randn(2, 8, 6, 7)
-    write(Artefact(net, {"x": x}, ("y",)), tmp_path / "net.onnx", 16)
+    write(Artefact(net, {"input": x}, ("y",)), tmp_path / "net.onnx", 16)
     operations = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
     assert "InstanceNormalization" not in operations and "Sqrt" in operations
-    got = open_engine(tmp_path / "net.onnx").run({"x": x.numpy()})["y"]
+    got = open_engine(tmp_path / "net.onnx").run({"input": x.numpy()})["y"]
     np.testing.assert_allclose(got, net.eval()(x).detach(), atol=1e-5)

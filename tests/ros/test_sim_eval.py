@@ -119,7 +119,7 @@ def test_the_whole_loop(tmp_path: Path) -> None:
 def test_a_prompt_that_the_model_does_not_take_ends_in_one_sentence() -> None:
     done = sim_eval("--prompt", "text")
     assert done.returncode == 1
-    assert done.stderr == "sim_eval: --prompt text: model nano-sim takes box\n"
+    assert done.stderr == "sim_eval: --prompt text: model nano-sim takes box, mask\n"
 
 
 def test_seeds_that_were_trained_on_are_refused() -> None:
