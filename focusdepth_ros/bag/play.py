@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rosbags.interfaces import QosDurability
@@ -22,6 +23,7 @@ from focusdepth_ros.pairing import stamp_ns
 COMPANIONS_NS = 200_000_000  # after its image a message of the same stamp is looked for at most this long
 SETTLE_S = 0.05  # from the companions of an image to the image, so that the node has them first
 QUEUE = 100
+ACKED_S = 2.0  # the longest that a subscriber may take for the last messages
 SLICE_S = 0.1  # of a gap in the bag, after which a Ctrl-C is seen
 
 
@@ -73,6 +75,9 @@ class Player:
             while (left_s := due - time.monotonic()) > 0 and self._node.context.ok():
                 time.sleep(min(left_s, SLICE_S))
             self._send(entry)
+        if self._node.context.ok():  # else Ctrl-C has ended the publishers
+            for publisher in self._publishers.values():  # what is on its way would end with the process
+                publisher.wait_for_all_acked(Duration(seconds=ACKED_S))
 
     def by_step(self, image_topic: str, answer_topic: str) -> int:
         """Each image after all messages of its stamp; the next message when its answer has come."""
