@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,7 @@ import focusdepth_core
 from focusdepth_core.fde_bench import plots
 from focusdepth_core.fde_bench.absence import absence
 from focusdepth_core.fde_bench.compare import A, B, joined
+from focusdepth_core.fde_bench.default_rows import REGIONS, Row, against, row, share_of_gain
 from focusdepth_core.fde_bench.evaluate import evaluate
 from focusdepth_core.fde_bench.examples import examples
 from focusdepth_core.fde_bench.footprint import footprint
@@ -38,18 +39,14 @@ from focusdepth_core.fde_bench.pairs import Pairs
 from focusdepth_core.fde_bench.prompts import WRONG
 from focusdepth_core.fde_bench.report import markdown, provenance, write_json
 from focusdepth_core.fde_bench.study_curves import curve_plot
-from focusdepth_core.fde_bench.summary import Summary
 from focusdepth_core.fde_bench.unasked import open_unasked
 from focusdepth_core.perception.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REGIONS = ("global", "foreground", "band")
 JITTERED = "box at IoU 0.7"
 MAIN = "seed0"
-
-Row = dict[str, Any]
 
 
 class Judge:
@@ -208,35 +205,6 @@ def _digest(files: Iterable[Path], more: str = "") -> str:
     for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def row(pairs: Pairs, net: str, baseline: str | None = None) -> Row:
-    """AbsRel of each region, of how many pairs, and the change from the baseline."""
-    summary = Summary(pairs)
-    means = summary.means(net)
-    found: Row = {region: means[f"absrel/{region}"] for region in REGIONS} | {"pairs": len(pairs)}
-    if baseline is not None:
-        found["change"] = {region: summary.change(net, baseline, f"absrel/{region}") for region in REGIONS}
-    return found
-
-
-def share_of_gain(pairs: Pairs, net: str, whole: Pairs) -> float | None:
-    """How much of what focusing gains on the foreground of ``whole`` the net gains on ``pairs``, both relative; None
-    where focusing gains nothing."""
-    gain, most = (1 - row(p, n)["foreground"] / row(p, PLAIN)["foreground"] for p, n in ((pairs, net), (whole, FOCUS)))
-    return round(gain / most, 4) if most > 0 else None
-
-
-def against(first: Pairs, net: str, second: Pairs, other: str) -> Pairs:
-    """``net`` of the first as A and ``other`` of the second as B, where both have an answer."""
-    found = joined(_as_focus(first, net), _as_focus(second, other))
-    return found.where(np.isfinite(found.metric(A, "absrel/global")) & np.isfinite(found.metric(B, "absrel/global")))
-
-
-def _as_focus(pairs: Pairs, net: str) -> Pairs:
-    table = pairs.table
-    kept = [name for name in table.column_names if ":" not in name or name.startswith(f"{net}:")]
-    return Pairs(table.select(kept).rename_columns([name.replace(f"{net}:", f"{FOCUS}:", 1) for name in kept]))
 
 
 @contextmanager

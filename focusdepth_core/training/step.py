@@ -19,12 +19,16 @@ PARTS = ("loss", "depth", "mask", "auxiliary", "presence")
 Kept = Features | list[torch.Tensor] | None  # of a cache: all features, the encoder's tokens, or nothing
 
 
-class PlainStep(nn.Module):
-    """The geometry branch alone, judged on the whole image."""
+class Step(nn.Module):
+    """What the losses of one model are made of."""
 
     def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
         super().__init__()
         self.model, self.weights = model, weights
+
+
+class PlainStep(Step):
+    """The geometry branch alone, judged on the whole image."""
 
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
@@ -34,12 +38,8 @@ class PlainStep(nn.Module):
         return torch.stack([depth, depth.detach(), *torch.zeros(3, device=depth.device)])
 
 
-class PromptStep(nn.Module):
+class PromptStep(Step):
     """The prompt branch alone, judged on where the target is and whether there is one."""
-
-    def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
-        super().__init__()
-        self.model, self.weights = model, weights
 
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
@@ -52,12 +52,8 @@ class PromptStep(nn.Module):
         return torch.stack([mask + judged, nothing, mask.detach(), nothing, judged.detach()])
 
 
-class FocusStep(nn.Module):
+class FocusStep(Step):
     """FocusDepth, with the region loss."""
-
-    def __init__(self, model: FocusDepth, weights: LossWeights) -> None:
-        super().__init__()
-        self.model, self.weights = model, weights
 
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
@@ -74,8 +70,8 @@ class FocusStep(nn.Module):
         return torch.stack([sum(parts), *(part.detach() for part in parts)])
 
 
-def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> PlainStep | PromptStep | FocusStep:
-    steps = {"geometry": PlainStep, "prompt": PromptStep}
+def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> Step:
+    steps: dict[str, type[Step]] = {"geometry": PlainStep, "prompt": PromptStep}
     return steps.get(stage.learns, FocusStep)(model, weights)
 
 

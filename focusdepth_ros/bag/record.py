@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
@@ -32,8 +32,9 @@ def record(bag: Path, topics: Sequence[str]) -> Counter[str]:
         executor.add_node(node)
         try:
             executor.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if rclpy.ok():  # else Ctrl-C has ended the context, and this is how what was being done found out
+                raise
         finally:
             node.destroy_node()
     return recorder.counts
