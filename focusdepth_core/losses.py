@@ -29,11 +29,11 @@ class LossWeights:
     gradient: float = 0.5
     """Differences of neighbouring depth errors, at four strides: sharp edges and smooth surfaces."""
     mask: float = 1.0
-    """Cross entropy and Dice of the prompt branch's mask, where that branch is trained."""
+    """Cross entropy and Dice of the prompt branch's mask, where that branch is trained, and of a search for texts."""
     auxiliary: float = 0.5
     """The same of the decoder's segmentation branch (model.auxiliary_mask), where that is trained."""
     presence: float = 0.5
-    """Cross entropy of the prompt branch's judgement whether a text is in the image, where it has one."""
+    """Cross entropy of the judgement whether a text is in the image, of a search for texts."""
 
 
 def boundary_band(mask: torch.Tensor, radius: int) -> torch.Tensor:
@@ -81,6 +81,19 @@ def mask_loss(logits: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
     overlap = 2 * (probability * truth).sum((1, 2)) + 1
     dice = 1 - overlap / (probability.sum((1, 2)) + truth.sum((1, 2)) + 1)
     return F.binary_cross_entropy_with_logits(logits, truth) + dice.mean()
+
+
+def naming_loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Cross entropy of B,Q,h,w logits of an image's texts on what each of B,Q,H,W names, as a whole.
+
+    So a small thing counts as much as a large one, and a text learns from all that it does not name.
+    """
+    truth = F.interpolate(wanted, size=logits.shape[2:], mode="area").flatten(2)
+    shares = truth / truth.sum(2, keepdim=True).clamp(min=1e-6)  # B,things,h*w
+    told = logits.float().flatten(2) @ shares.transpose(1, 2)  # B,texts,things
+    fits = (truth @ shares.transpose(1, 2)).clamp(max=1)
+    there = (shares.sum(2) > 0.5)[:, None].to(told.dtype).expand_as(told)
+    return F.binary_cross_entropy_with_logits(told, fits, there, reduction="sum") / there.sum().clamp(min=1)
 
 
 def presence_loss(logits: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

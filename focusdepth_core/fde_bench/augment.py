@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from focusdepth_core.perception.network_inputs import stretched
 MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as all Depth Anything models use
 STD = (0.229, 0.224, 0.225)
 PROMPT_MEAN = PROMPT_STD = (0.5, 0.5, 0.5)  # SAM3's
+ASKED, ABSENT = 8, 2  # texts of an image that are asked for at a time, and at least so many that fit nothing in it
 KEPT = 0.5  # share of the target's pixels that a crop shows
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # words that a flip would make wrong
 
@@ -75,8 +78,8 @@ class Sample:
     """``image`` 3,h,w float32, normalised and letterboxed; ``prompt_image`` 3,S,S float32, the same view, or None.
 
     ``depth`` h,w float32 metres, 0 = missing; ``mask`` h,w float32 {0, 1}; ``box`` 1,4 float32 cxcywh in [0, 1] of the
-    canvas; ``focal``: fx in pixels of the canvas, 0 = unknown; ``id``: of the row; ``absent``: a text that fits nothing
-    in the image, empty if none is known.
+    canvas; ``focal``: fx in pixels of the canvas, 0 = unknown; ``id``: of the row; ``asked``: other texts, and
+    ``wanted`` Q,h,w uint8 {0, 1}: where what each names is, nowhere for one that fits nothing in the image.
     """
 
     image: np.ndarray
@@ -87,11 +90,27 @@ class Sample:
     text: str
     focal: float
     id: str
-    absent: str = ""
+    asked: tuple[str, ...] = ()
+    wanted: np.ndarray | None = None
 
 
-def sample(row: Row, canvas: CanvasSpec, augment: Augment, rng: np.random.Generator) -> Sample:
-    """Raises ``OSError`` for a file that cannot be read, or a target that vanishes at the canvas's size."""
+@dataclass(frozen=True)
+class Named:
+    """What is where in an image. ``labels``: H,W uint8, its targets from 1, 0 elsewhere; ``present``: each text with
+    the labels that it fits; ``absent``: texts that fit none."""
+
+    labels: np.ndarray
+    present: dict[str, list[int]]
+    absent: list[str]
+
+
+def sample(
+    row: Row, canvas: CanvasSpec, augment: Augment, rng: np.random.Generator, named: Named | None = None
+) -> Sample:
+    """``named``: from which ``Sample.asked`` comes, if it is wanted.
+
+    Raises ``OSError`` for a file that cannot be read, or a target that vanishes at the canvas's size.
+    """
     text = str(rng.choice(row.texts)) if augment.other_texts else row.texts[0]
     image, depth, mask = row.read_image(), row.read_depth(), row.read_mask()
     window = _window(mask, row.box, augment, rng)
@@ -112,7 +131,22 @@ def sample(row: Row, canvas: CanvasSpec, augment: Augment, rng: np.random.Genera
         text=text,
         focal=row.intrinsics.fx * letterbox.width / mask.shape[1] if row.intrinsics else 0.0,
         id=row.id,
+        **({} if named is None else _asked(named, window, mirror, letterbox, rng)),
     )
+
+
+def _asked(
+    named: Named, window: tuple[slice, slice], mirror: slice, letterbox: Letterbox, rng: np.random.Generator
+) -> dict[str, Any]:
+    """``Sample.asked`` and ``Sample.wanted``."""
+    labels = _on_canvas(np.ascontiguousarray(named.labels[window][:, mirror]), letterbox)
+    mirrored = mirror.step is not None
+    present = [text for text in named.present if not (mirrored and _SIDED.search(text))]
+    texts = [str(text) for text in rng.permutation(present)[: ASKED - ABSENT]]
+    texts = (texts + named.absent)[:ASKED]
+    texts = tuple(itertools.islice(itertools.cycle(texts), ASKED))
+    wanted = np.stack([np.isin(labels, named.present.get(text, [])) for text in texts])
+    return {"asked": texts, "wanted": wanted.view(np.uint8)}
 
 
 def _on_canvas(truth: np.ndarray, letterbox: Letterbox) -> np.ndarray:

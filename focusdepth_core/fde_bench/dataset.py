@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from focusdepth_core.fde_bench.augment import Augment, CanvasSpec, Sample, sample
+from focusdepth_core.fde_bench.augment import ASKED, Augment, CanvasSpec, Named, Sample, sample
 from focusdepth_core.fde_bench.image_texts import ImageTexts
 from focusdepth_core.fde_bench.manifest import Manifest
 
@@ -30,8 +30,8 @@ class Batch:
     """``image`` B,3,h,w; ``prompt_image`` B,3,S,S or None; ``depth`` B,h,w metres, 0 = missing; ``mask`` B,h,w {0, 1}.
 
     ``box`` B,1,4 cxcywh in [0, 1] of the canvas; ``focal`` B, px of the canvas, 0 = unknown; all float32. ``text`` and
-    ``ids``: B strings. ``failures``: why rows were replaced by others, one sentence each. ``absent``: B texts that fit
-    nothing in the image, empty where none is known.
+    ``ids``: B strings. ``failures``: why rows were replaced by others, one sentence each. ``asked``: B times Q texts,
+    and ``wanted`` B,Q,h,w uint8 {0, 1}: where what each names is; none unless ``FocusDataset`` is told to ask.
     """
 
     image: torch.Tensor
@@ -43,7 +43,8 @@ class Batch:
     text: tuple[str, ...]
     ids: tuple[str, ...]
     failures: tuple[str, ...]
-    absent: tuple[str, ...] = ()
+    asked: tuple[tuple[str, ...], ...] = ()
+    wanted: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
@@ -74,7 +75,8 @@ def collate(samples: Sequence[tuple[Sample, tuple[str, ...]]]) -> Batch:
         text=tuple(s.text for s in of),
         ids=tuple(s.id for s in of),
         failures=tuple(failure for _, failures in samples for failure in failures),
-        absent=tuple(s.absent for s in of),
+        asked=tuple(s.asked for s in of),
+        wanted=None if of[0].wanted is None else stack([s.wanted for s in of]),
     )
 
 
@@ -82,15 +84,21 @@ class FocusDataset(Dataset):
     """Sample of any position from 0; it has no end. Each manifest is gone through in a new order again and again.
 
     ``manifests``: with their weights, the shares of samples; training rows of held-out categories are left out.
-    A row whose files are bad is replaced by another of its manifest, and ``Batch.failures`` says so.
+    A row whose files are bad is replaced by another of its manifest, and ``Batch.failures`` says so. ``asks``: fill
+    ``Batch.asked`` and ``Batch.wanted``.
 
     Raises ``ValueError`` for a weight that is not positive, or a manifest without a usable row.
     """
 
     def __init__(
-        self, manifests: Sequence[tuple[Manifest, float]], canvas: CanvasSpec, augment: Augment, seed: int
+        self,
+        manifests: Sequence[tuple[Manifest, float]],
+        canvas: CanvasSpec,
+        augment: Augment,
+        seed: int,
+        asks: bool = False,
     ) -> None:
-        self.canvas, self.augment, self.seed = canvas, augment, seed
+        self.canvas, self.augment, self.seed, self.asks = canvas, augment, seed, asks
         self._manifests = [manifest for manifest, _ in manifests]
         self._texts = [ImageTexts(manifest) for manifest in self._manifests]
         self._usable = [_usable(manifest) for manifest in self._manifests]
@@ -102,13 +110,23 @@ class FocusDataset(Dataset):
         for attempt in range(TRIES):
             k, index = self._place(position, attempt)
             row = replace(self._manifests[k].row(index), texts=self._texts[k].singling(index))
-            absent = self._texts[k].absent(index, np.random.default_rng((self.seed, position, attempt, 1)))
             try:
                 rng = np.random.default_rng((self.seed, position, attempt))
-                return replace(sample(row, self.canvas, self.augment, rng), absent=absent), tuple(failures)
+                named = self._named(k, index, rng) if self.asks else None
+                return sample(row, self.canvas, self.augment, rng, named), tuple(failures)
             except OSError as error:
                 failures.append(f"{row.id}: {error}")
         raise OSError(f"{TRIES} rows in a row are bad, the last one {failures[-1]}")
+
+    def _named(self, k: int, index: int, rng: np.random.Generator) -> Named:
+        """Of the row's whole image. Raises ``OSError`` as ``Row.read_mask``."""
+        texts = self._texts[k]
+        rows = [self._manifests[k].row(i) for i in texts.rows(index)]
+        labels = np.zeros((rows[0].height, rows[0].width), np.uint8)
+        for label, row in enumerate(rows, 1):
+            labels[row.read_mask()] = label
+        absent = dict.fromkeys(texts.absent(index, rng) for _ in range(ASKED))
+        return Named(labels, texts.named(index), [text for text in absent if text])
 
     def _place(self, position: int, attempt: int) -> tuple[int, int]:
         """Which manifest, and which of its rows."""

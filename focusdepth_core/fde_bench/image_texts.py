@@ -32,6 +32,19 @@ class ImageTexts:
         own = self._of_row(row)
         return tuple(text for text in own if counts[text] == 1) or own
 
+    def rows(self, row: int) -> range:
+        """Of the image that ``row`` is of."""
+        image = int(np.searchsorted(self._starts, row, "right")) - 1
+        return range(*self._starts[image : image + 2].tolist())
+
+    def named(self, row: int) -> dict[str, list[int]]:
+        """The texts of the row's image, each with the targets that it fits: their numbers in the image, from 1."""
+        found: dict[str, list[int]] = {}
+        for label, texts in enumerate(self._of_image(row), 1):
+            for text in texts:
+                found.setdefault(text, []).append(label)
+        return found
+
     def absent(self, row: int, rng: np.random.Generator) -> str:
         """A text of another image's target that fits none of this image; empty if none was found."""
         present = [_meant(text) for texts in self._of_image(row) for text in texts]
@@ -52,9 +65,8 @@ class ImageTexts:
         return tuple(self._texts[row].as_py())
 
     def _of_image(self, row: int) -> list[list[str]]:
-        image = int(np.searchsorted(self._starts, row, "right")) - 1
-        start, end = self._starts[image : image + 2].tolist()
-        return self._texts.slice(start, end - start).to_pylist()
+        rows = self.rows(row)
+        return self._texts.slice(rows.start, len(rows)).to_pylist()
 
 
 def _meant(text: str) -> set[str]:

@@ -187,12 +187,23 @@ class FocusDepth(nn.Module):
             raise ValueError(f"the {self.prompt.config.kind} prompt branch comes trained; leave out learns: prompt")
         return self._learn([self.prompt])
 
+    def set_search(self) -> list[nn.Parameter]:
+        """Freeze everything but what the lite prompt branch searches the image for a text with.
+
+        Raises ``ValueError`` for a branch that has nothing of the kind.
+        """
+        if self.prompt.search is None:
+            raise ValueError(f"the {self.prompt.config.kind} prompt branch has no search to train; see learns: search")
+        return self._learn([self.prompt.search])
+
     def _learn(self, learning: list[nn.Module]) -> list[nn.Parameter]:
         self.requires_grad_(False)
         for module in learning:
             module.requires_grad_(True)
         for parameter in self.geometry.unused:
             parameter.requires_grad_(False)
+        if self.prompt.search is not None and self.prompt.search not in learning:
+            self.prompt.search.requires_grad_(False)  # it learns in a stage of its own
         return [p for p in self.parameters() if p.requires_grad]
 
     def train(self, mode: bool = True) -> FocusDepth:

@@ -10,6 +10,7 @@ from focusdepth_core.model.prompt.base import PromptBranch
 from focusdepth_core.training.prompts import PARTS
 from focusdepth_core.training.recipe import PRETRAINED, SCRATCH, Stage, TrainConfig
 
+FINDING = ("search", "prompt")  # what stages learn that see no depth
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -26,8 +27,12 @@ def check_prompts(config: TrainConfig, branch: PromptBranch) -> None:
     if not any(stage.learns != "geometry" for stage in config.stages):
         return
     kind, takes = config.model.prompt.kind, ", ".join(sorted(branch.takes))
-    if branch.pretrained and any(stage.learns == "prompt" for stage in config.stages):
-        _refuse([f"stages: learns = prompt, but the prompt branch '{kind}' comes trained; leave that stage out"])
+    learnt = {stage.learns for stage in config.stages}
+    if branch.pretrained and learnt & set(FINDING):
+        what = " and ".join(sorted(learnt & set(FINDING)))
+        _refuse([f"stages: learns = {what}, but the prompt branch '{kind}' comes trained; leave that stage out"])
+    if "search" in learnt and branch.search is None:
+        _refuse([f"stages: learns = search, but the prompt branch '{kind}' as configured takes no text; leave it out"])
     given = {name for name, share in vars(config.prompts).items() if share > 0}
     faults = [
         f"prompts.{name} = {getattr(config.prompts, name)}: the prompt branch '{kind}' takes {takes} only; use 0 or "
@@ -35,18 +40,16 @@ def check_prompts(config: TrainConfig, branch: PromptBranch) -> None:
         for name in sorted(given)
         if not PARTS[name] <= branch.takes
     ]
-    if config.prompts.absent > 0 and not branch.judges_presence:
+    if not branch.pretrained and "mask" in branch.takes and not any("mask" in PARTS[name] for name in given):
         faults.append(
-            f"prompts.absent = {config.prompts.absent}: the prompt branch '{kind}' as configured does not judge "
-            f"whether a text is in the image; use 0"
+            "prompts: none has a mask, but model.prompt is made to take one and would never learn to; give "
+            "prompts.mask a share or take it out of model.prompt"
         )
-    if not branch.pretrained:
-        faults += [
-            f"prompts: none has a {part}, but model.prompt is made to take one and would never learn to; give "
-            f"prompts.{part} a share or take it out of model.prompt"
-            for part in ("text", "mask")
-            if part in branch.takes and not any(part in PARTS[name] for name in given)
-        ]
+    if branch.search is not None and "search" not in learnt:
+        faults.append(
+            "stages: none learns search, but model.prompt is made to take text and would never learn to; add such a "
+            "stage or take it out of model.prompt"
+        )
     _refuse(faults)
 
 
@@ -86,7 +89,7 @@ def _numbers(config: TrainConfig) -> Iterator[str]:
     positive = {f"stages.{i}.lr": stage.lr for i, stage in enumerate(config.stages)}
     positive |= {f"data.train.{i}.weight": share.weight for i, share in enumerate(config.data.train)}
     positive |= {f"data.validation.{i}.weight": share.weight for i, share in enumerate(config.data.validation)}
-    shares = {name: share for name, share in vars(config.prompts).items() if name != "absent"}
+    shares = vars(config.prompts)
     positive[f"prompts.{' + '.join(shares)}"] = sum(shares.values())
     yield from (f"{name} = {value}; it must be above 0" for name, value in positive.items() if not value > 0)
 
@@ -157,12 +160,18 @@ def _results(config: TrainConfig) -> Iterator[str]:
         if name is not None and name not in stages:
             yield f"{field} = {name} is no stage; there are {', '.join(stages) or 'none'}"
             return
-        if name is not None and stages[name].learns not in able[field]:
+        if name is not None and _depth_learnt(config, name) not in able[field]:
             yield f"{field} = {name} learns {stages[name].learns}; it must learn {' or '.join(able[field])}"
     if config.export and not (config.focus and config.baseline):
         yield "export = true needs focus and baseline: the running side uses both nets; name their stages"
     if config.focus and config.baseline:
         yield from _unequal(config)
+
+
+def _depth_learnt(config: TrainConfig, name: str) -> str:
+    """What the stage learns, or, if that is a search that changes no depth, the one before it."""
+    line = lineage(config.stages, name)
+    return next((stage.learns for stage in reversed(line) if stage.learns != "search"), "search")
 
 
 def _unequal(config: TrainConfig) -> Iterator[str]:
@@ -174,7 +183,7 @@ def _unequal(config: TrainConfig) -> Iterator[str]:
     if config.focus in common:
         yield f"focus = {config.focus} is what baseline = {config.baseline} starts from; let it start before the fusion"
         return
-    depth = [[s for s in line if s.name not in common and s.learns != "prompt"] for line in (focus, baseline)]
+    depth = [[s for s in line if s.name not in common and s.learns not in FINDING] for line in (focus, baseline)]
     steps, plain = (sum(s.steps for s in line) for line in depth)
     start, plain_start = (next(s.start for s in line if s.name not in common) for line in (focus, baseline))
     if start != plain_start:

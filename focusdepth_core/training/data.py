@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from focusdepth_core.fde_bench.dataset import Batch, FocusDataset, loader
 from focusdepth_core.fde_bench.manifest import FILE, Manifest
 from focusdepth_core.model.geometry.base import PATCH
 from focusdepth_core.model.prompt.base import PromptBranch
-from focusdepth_core.training.checks import lineage
+from focusdepth_core.training.checks import FINDING, lineage
 from focusdepth_core.training.prompts import PARTS, kinds_at
 from focusdepth_core.training.recipe import ManifestShare, Simulation, Stage, TrainConfig
 
@@ -33,7 +32,7 @@ def first_sample(config: TrainConfig, stage: Stage) -> int:
     itself is not counted.
     """
     before = lineage(config.stages, stage.name)[:-1]
-    return config.batch * sum(earlier.steps for earlier in before if earlier.learns != "prompt")
+    return config.batch * sum(earlier.steps for earlier in before if earlier.learns not in FINDING)
 
 
 def positions(first: int, batch: int, steps: range, rank: int, processes: int) -> list[int]:
@@ -46,23 +45,18 @@ def training_batches(
     config: TrainConfig, stage: Stage, branch: PromptBranch, steps: range, rank: int = 0, processes: int = 1
 ) -> Iterator[tuple[Batch, list[str]]]:
     """Batches for one pass each, ``accumulate`` for a step, and how their samples are prompted."""
-    dataset = FocusDataset(_open(config.data.train), canvas_of(config, stage, branch), stage.augment, config.seed)
+    manifests, asks = _open(config.data.train), stage.learns == "search"
+    dataset = FocusDataset(manifests, canvas_of(config, stage, branch), stage.augment, config.seed, asks)
     mine = positions(first_sample(config, stage), config.batch, steps, rank, processes)
     yield from _prompted(config, dataset, mine, config.batch // (processes * config.accumulate), config.data.workers)
 
 
 def validation_batches(
-    config: TrainConfig,
-    stage: Stage,
-    branch: PromptBranch,
-    rank: int = 0,
-    processes: int = 1,
-    other_texts: bool = False,
+    config: TrainConfig, stage: Stage, branch: PromptBranch, rank: int = 0, processes: int = 1
 ) -> Iterator[tuple[Batch, list[str]]]:
-    """The same samples every time, as they are, each with a target that is there; ``other_texts``: see ``Augment``."""
-    config = replace(config, prompts=replace(config.prompts, absent=0.0))
-    augment = replace(Augment.none(), other_texts=other_texts)
-    dataset = FocusDataset(_open(config.data.validation), canvas_of(config, stage, branch), augment, 0)
+    """The same samples every time, as they are."""
+    manifests, asks = _open(config.data.validation), stage.learns == "search"
+    dataset = FocusDataset(manifests, canvas_of(config, stage, branch), Augment.none(), 0, asks)
     mine = list(range(rank, config.data.validation_samples, processes))
     yield from _prompted(config, dataset, mine, config.batch // (processes * config.accumulate), 0)
 
@@ -71,8 +65,7 @@ def _prompted(
     config: TrainConfig, dataset: FocusDataset, mine: Sequence[int], size: int, workers: int
 ) -> Iterator[tuple[Batch, list[str]]]:
     for i, batch in enumerate(loader(dataset, size, mine, workers)):
-        kinds = kinds_at(config.prompts, config.seed, mine[i * size : (i + 1) * size])
-        yield batch, ["text" if kind == "absent" and not text else kind for kind, text in zip(kinds, batch.absent)]
+        yield batch, kinds_at(config.prompts, config.seed, mine[i * size : (i + 1) * size])
 
 
 def _open(shares: Sequence[ManifestShare]) -> list[tuple[Manifest, float]]:
@@ -97,8 +90,7 @@ def rows_and_images(shares: Sequence[ManifestShare]) -> tuple[int, int]:
 
 def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
     """Raises ``ValueError`` for texts of the data that a prompt branch with words of its own does not know."""
-    shares = vars(config.prompts).items()
-    if branch.pretrained or not any(share > 0 and "text" in PARTS[kind] for kind, share in shares):
+    if branch.search is None:
         return
     faults: list[str] = []
     for text in texts_of(config.data.train + config.data.validation):
@@ -108,6 +100,12 @@ def check_texts(config: TrainConfig, branch: PromptBranch) -> None:
             faults.append(str(error))
     if faults:
         raise ValueError(f"model.prompt.words lacks what {len(faults)} texts of the data need, first: {faults[0]}")
+
+
+def reads_text(config: TrainConfig) -> bool:
+    """Whether anything in the run learns from texts."""
+    prompted = any(share > 0 and "text" in PARTS[kind] for kind, share in vars(config.prompts).items())
+    return prompted or any(stage.learns == "search" for stage in config.stages)
 
 
 def texts_of(shares: Sequence[ManifestShare]) -> list[str]:

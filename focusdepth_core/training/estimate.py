@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from focusdepth_core.engine.prompted import some_text
+from focusdepth_core.fde_bench.augment import ASKED
 from focusdepth_core.fde_bench.dataset import Batch
 from focusdepth_core.model.focusdepth import FocusDepth
 from focusdepth_core.training.data import canvas_of
@@ -68,16 +69,19 @@ def random_batch(model: FocusDepth, config: TrainConfig, stage: Stage, accelerat
     box = torch.tensor([0.5, 0.5, 0.4, 0.4], device=device).expand(count, 1, 4)
     mask = torch.zeros(shape, device=device)
     mask[:, shape[1] // 4 : shape[1] // 2, shape[2] // 4 : shape[2] // 2] = 1
+    text = some_text(model.prompt) if "text" in model.prompt.takes else ""
     return Batch(
         image=torch.randn(count, 3, *shape[1:], device=device),
         prompt_image=torch.randn(count, 3, side, side, device=device) if side else None,
         depth=1 + torch.rand(shape, device=device),
         mask=mask,
         box=box,
-        text=((some_text(model.prompt) if "text" in model.prompt.takes else ""),) * count,
+        text=(text,) * count,
         focal=torch.full((count,), 300.0, device=device),
         ids=("",) * count,
         failures=(),
+        asked=((text,) * ASKED,) * count,
+        wanted=mask[:, None].expand(-1, ASKED, -1, -1).byte(),
     )
 
 

@@ -8,12 +8,13 @@ import torch
 from focusdepth_core.model.focusdepth import FocusDepth
 from focusdepth_core.training.data import validation_batches
 from focusdepth_core.training.recipe import Stage, TrainConfig
-from focusdepth_core.training.step import predict
+from focusdepth_core.training.step import search
 
 
 def calibrate(model: FocusDepth, config: TrainConfig, stage: Stage) -> float:
     """Set the threshold of the model's prompt branch; returns the share of right answers with it, presence and absence
-    counting alike, on texts that fit the validation samples and texts that fit nothing in them."""
+    counting alike, on texts that fit the validation samples and texts that fit nothing in them; ``stage``: one that
+    learns search."""
     present, absent = scores(model, config, stage)
     threshold, accuracy = best_threshold(present, absent)
     model.prompt.threshold.fill_(threshold)
@@ -22,16 +23,15 @@ def calibrate(model: FocusDepth, config: TrainConfig, stage: Stage) -> float:
 
 @torch.no_grad()
 def scores(model: FocusDepth, config: TrainConfig, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
-    """Presence probability of texts that fit and of texts that do not, both of all forms: a category alone is easier
-    than one with a colour. Raises ``ValueError`` if there are none that do not."""
-    found: dict[str, list[float]] = {"text": [], "absent": []}
-    for batch, _ in validation_batches(config, stage, model.prompt, other_texts=True):
-        for kinds in (["text"] * len(batch.ids), ["absent" if text else "text" for text in batch.absent]):
-            for kind, logit in zip(kinds, predict(model, batch, kinds).presence[:, 0]):
-                found[kind].append(float(torch.sigmoid(logit)))
-    if not found["absent"]:
+    """Presence probability of texts that fit and of texts that do not. Raises ``ValueError`` if all fit."""
+    found, there = [], []
+    for batch, _ in validation_batches(config, stage, model.prompt):
+        found.append(torch.sigmoid(search(model, batch)[1]))
+        there.append(batch.wanted.flatten(2).amax(2) > 0)
+    probability, fits = torch.cat(found).numpy(), torch.cat(there).numpy()
+    if fits.all():
         raise ValueError("data.validation has no text that is missing in one of its images, so presence means nothing")
-    return np.array(found["text"]), np.array(found["absent"])
+    return probability[fits], probability[~fits]
 
 
 def best_threshold(present: np.ndarray, absent: np.ndarray) -> tuple[float, float]:

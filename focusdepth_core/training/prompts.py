@@ -1,4 +1,4 @@
-"""How each sample is prompted: by its box, a text, a mask or several of them, or by a text that fits nothing."""
+"""How each sample is prompted: by its box, a text, a mask or several of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ PARTS = {  # what a target of each kind is given
     "mask": {"mask"},
     "box_mask": {"box", "mask"},
     "text_mask": {"text", "mask"},
-    "absent": {"text"},
 }
 
 
@@ -28,11 +27,6 @@ def kinds_at(shares: PromptShares, seed: int, positions: Sequence[int]) -> list[
     """Drawn for each position by itself, so that they do not depend on how the batches are split up."""
     kinds, weights = list(PARTS), np.array([getattr(shares, kind) for kind in PARTS])
     return [str(np.random.default_rng((seed, p)).choice(kinds, p=weights / weights.sum())) for p in positions]
-
-
-def is_present(kinds: Sequence[str], like: torch.Tensor) -> torch.Tensor:
-    """B: 0 for a target that is asked for and not there, else 1; of the device and type of ``like``."""
-    return torch.tensor([kind != "absent" for kind in kinds], device=like.device, dtype=like.dtype)
 
 
 def build_prompt(branch: PromptBranch, batch: Batch, kinds: Sequence[str]) -> Prompt:
@@ -46,8 +40,7 @@ def build_prompt(branch: PromptBranch, batch: Batch, kinds: Sequence[str]) -> Pr
     text = prior = None
     # A branch that learns is given everything it takes, so that each of its weights has a gradient in each process.
     if "text" in branch.takes and (not branch.pretrained or bool(has_text.any())):
-        asked = [batch.absent[i] if kind == "absent" else batch.text[i] for i, kind in enumerate(kinds)]
-        features, mask = branch.encode_text(asked)
+        features, mask = branch.encode_text(batch.text)
         text = TextFeatures(features[:, None], (mask & has_text[:, None])[:, None])
     if "mask" in branch.takes:
         prior = carried(batch.mask, batch.box, branch.mask_grid) * has_mask[:, None, None, None]

@@ -68,8 +68,6 @@ class PromptShares:
     """Box and mask, as of a target that is tracked."""
     text_mask: float = 0.0
     """Text and mask."""
-    absent: float = 0.0
-    """A text that fits nothing in the image, so that the prompt branch learns to say so."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +76,13 @@ class Stage:
 
     name: str
     """Names the stage's folder and is what other stages start from."""
-    learns: Literal["geometry", "prompt", "mssa", "decoder"]
-    """geometry: the depth net as a whole, without a prompt (pretraining, or the globally fine-tuned baseline). prompt:
-    the lite prompt branch alone, to find targets, as SAM3 comes able to; no depth is computed, so steps are cheap.
-    mssa: the fusion, and a prompt branch that is not pretrained (stage 1 of the paper). decoder: these and the depth
-    decoder with its segmentation branch (stage 2). Encoders stay frozen in prompt, mssa and decoder."""
+    learns: Literal["geometry", "search", "prompt", "mssa", "decoder"]
+    """geometry: the depth net as a whole, without a prompt (pretraining, or the globally fine-tuned baseline). search:
+    what the lite prompt branch finds texts with, on several texts of each image at a time, some of which fit nothing in
+    it; it stays as it is in all other stages. prompt: the lite prompt branch alone, to find targets, as SAM3 comes able
+    to; no depth is computed, so steps are cheap. mssa: the fusion, and a prompt branch that is not pretrained (stage 1
+    of the paper). decoder: these and the depth decoder with its segmentation branch (stage 2). The geometry encoder is
+    frozen in all but the first."""
     steps: int
     """Optimiser steps."""
     start: str = PRETRAINED

@@ -21,10 +21,9 @@ from focusdepth_core.training import checkpoint
 from focusdepth_core.training.cache import check_room
 from focusdepth_core.training.checkpoint import Progress
 from focusdepth_core.training.checks import check, check_prompts, lineage
-from focusdepth_core.training.data import check_texts, simulate, texts_of
+from focusdepth_core.training.data import check_texts, reads_text, simulate, texts_of
 from focusdepth_core.training.estimate import estimate, print_table
 from focusdepth_core.training.presence import calibrate
-from focusdepth_core.training.prompts import PARTS
 from focusdepth_core.training.recipe import TrainConfig
 from focusdepth_core.training.stage import StageRun
 from focusdepth_core.training.validation import SCORED
@@ -152,9 +151,10 @@ def _is_made(folder: Path, sources: Sequence[Path]) -> bool:
 
 def _save(config: TrainConfig, name: str, stage: str, console: Console) -> None:
     model = finished_model(config, stage)
-    if name == "focus" and config.prompts.absent > 0:
-        accuracy = calibrate(model, config, lineage(config.stages, stage)[-1])
-        console.print(f"whether a text is in the image: right for {accuracy:.1%} of the validation samples")
+    searches = [s for s in lineage(config.stages, stage) if s.learns == "search"]
+    if name == "focus" and searches:
+        accuracy = calibrate(model, config, searches[-1])
+        console.print(f"whether a text is in the image: right for {accuracy:.1%} of the validation texts")
     model.save_pretrained(config.out / name, config.out.name)
 
 
@@ -167,8 +167,7 @@ def _export(config: TrainConfig) -> None:
 def _write_model(config: TrainConfig) -> None:
     from focusdepth_core.engine.export import export  # needs onnx
 
-    asks = any(share > 0 and "text" in PARTS[kind] for kind, share in vars(config.prompts).items())
-    texts = texts_of(config.data.train) if asks else []
+    texts = texts_of(config.data.train) if reads_text(config) else []
     export(config.out / "focus", config.out / "model", config.out / "baseline", config.out.name, texts=texts)
 
 

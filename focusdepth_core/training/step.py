@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from focusdepth_core.fde_bench.dataset import Batch
-from focusdepth_core.losses import LossWeights, depth_loss, mask_loss, presence_loss
+from focusdepth_core.losses import LossWeights, depth_loss, mask_loss, naming_loss, presence_loss
 from focusdepth_core.model.focusdepth import Features, FocusDepth, FocusOutput
 from focusdepth_core.model.prompt.base import Prompt, PromptMaps
-from focusdepth_core.training.prompts import build_prompt, is_present
+from focusdepth_core.training.prompts import build_prompt
 from focusdepth_core.training.recipe import Stage
 
 PARTS = ("loss", "depth", "mask", "auxiliary", "presence")
@@ -38,18 +38,28 @@ class PlainStep(Step):
         return torch.stack([depth, depth.detach(), *torch.zeros(3, device=depth.device)])
 
 
-class PromptStep(Step):
-    """The prompt branch alone, judged on where the target is and whether there is one."""
+class SearchStep(Step):
+    """The search for texts alone, judged on where what they name is, and whether it is there."""
 
     def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
         """``PARTS`` of the loss, in their order."""
-        maps = find(self.model, batch, kinds, kept)
-        present, nothing = is_present(kinds, batch.depth), batch.depth.new_zeros(())
-        mask = self.weights.mask * mask_loss(maps.mask_logits[:, 0], batch.mask * present[:, None, None])
-        judged = nothing
-        if maps.presence is not None:
-            judged = self.weights.presence * presence_loss(maps.presence, present)
+        logits, presence = search(self.model, batch, kept)
+        wanted, nothing = batch.wanted.to(logits.dtype), batch.depth.new_zeros(())
+        mask = mask_loss(logits.flatten(0, 1), wanted.flatten(0, 1)) + naming_loss(logits, wanted)
+        mask = self.weights.mask * mask
+        there = wanted.flatten(2).amax(2)
+        judged = self.weights.presence * presence_loss(presence, there)
         return torch.stack([mask + judged, nothing, mask.detach(), nothing, judged.detach()])
+
+
+class PromptStep(Step):
+    """The prompt branch alone, judged on where the target is."""
+
+    def forward(self, batch: Batch, kinds: Sequence[str], kept: Kept = None) -> torch.Tensor:
+        """``PARTS`` of the loss, in their order."""
+        mask = self.weights.mask * mask_loss(find(self.model, batch, kinds, kept).mask_logits[:, 0], batch.mask)
+        nothing = batch.depth.new_zeros(())
+        return torch.stack([mask, nothing, mask.detach(), nothing, nothing])
 
 
 class FocusStep(Step):
@@ -59,20 +69,27 @@ class FocusStep(Step):
         """``PARTS`` of the loss, in their order."""
         out = predict(self.model, batch, kinds, kept)
         weights, space, nothing = self.weights, self.model.geometry.space, batch.depth.new_zeros(())
-        present = is_present(kinds, batch.depth)
-        mask = batch.mask * present[:, None, None]
-        parts = [depth_loss(out.depth[:, 0], batch.depth, space, mask, weights, batch.focal)]
+        parts = [depth_loss(out.depth[:, 0], batch.depth, space, batch.mask, weights, batch.focal)]
         for logits, weight in ((out.mask_logits, weights.mask), (out.auxiliary, weights.auxiliary)):
             learns = logits is not None and _learns(self.model, logits is out.auxiliary)
-            parts.append(weight * mask_loss(logits[:, 0], mask) if learns else nothing)
-        judges = out.presence is not None and _learns(self.model, False)
-        parts.append(weights.presence * presence_loss(out.presence[:, 0], present) if judges else nothing)
-        return torch.stack([sum(parts), *(part.detach() for part in parts)])
+            parts.append(weight * mask_loss(logits[:, 0], batch.mask) if learns else nothing)
+        return torch.stack([sum(parts), *(part.detach() for part in parts), nothing])
 
 
 def step_of(model: FocusDepth, stage: Stage, weights: LossWeights) -> Step:
-    steps: dict[str, type[Step]] = {"geometry": PlainStep, "prompt": PromptStep}
+    steps: dict[str, type[Step]] = {"geometry": PlainStep, "search": SearchStep, "prompt": PromptStep}
     return steps.get(stage.learns, FocusStep)(model, weights)
+
+
+def search(
+    model: FocusDepth, batch: Batch, tokens: list[torch.Tensor] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The search on the texts that a batch asks for: logits B,Q,h,w of where, and B,Q of whether; ``tokens``: of the
+    geometry encoder."""
+    tokens = model.geometry.encode(model.shown(batch.image, Prompt.box(batch.box))) if tokens is None else tokens
+    features = model.prompt.encode_text([text for asked in batch.asked for text in asked]).features[:, 0]
+    logits = model.prompt.find(batch.image, tokens, features.unflatten(0, (len(batch.asked), -1)))
+    return logits, model.prompt.search.judged(logits)
 
 
 def find(model: FocusDepth, batch: Batch, kinds: Sequence[str], tokens: list[torch.Tensor] | None = None) -> PromptMaps:

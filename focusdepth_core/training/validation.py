@@ -18,12 +18,12 @@ from focusdepth_core.model.prompt.base import Prompt
 from focusdepth_core.perception.result import Space
 from focusdepth_core.training.data import validation_batches
 from focusdepth_core.training.recipe import Stage, TrainConfig
-from focusdepth_core.training.step import predict
+from focusdepth_core.training.step import predict, search
 
 REGIONS = ("foreground", "band", "global")
 MASK = "mask"
 MEASURES = (*REGIONS, MASK)
-SCORED = {"geometry": "global", "prompt": MASK, "mssa": "foreground", "decoder": "foreground"}  # by what a stage learns
+SCORED = {"geometry": "global", "search": MASK, "prompt": MASK, "mssa": "foreground", "decoder": "foreground"}
 SHOWN = 4  # samples that become pictures
 
 
@@ -56,10 +56,10 @@ def validate(
     for batch, kinds in validation_batches(config, stage, model.prompt, rank, processes):
         batch = batch.to(accelerator.device)
         with accelerator.autocast():
-            raw, probability = _predicted(model, stage, batch, kinds)
-        depth, masks = _errors(raw, model.geometry.space, batch), _mask_errors(probability, batch)
-        errors += [[*of_depth, of_mask] for of_depth, of_mask in zip(depth, masks)]
-        shown += _shown(raw, probability, batch) if len(shown) < SHOWN else []
+            raw, probability, masks = _predicted(model, stage, batch, kinds)
+        of_depth, of_masks = _errors(raw, model.geometry.space, batch), _mask_errors(probability, masks)
+        errors += [[*depth, mask] for depth, mask in zip(of_depth, of_masks)]
+        shown += _shown(raw, probability, masks, batch) if len(shown) < SHOWN else []
     model.train()
     share = -(-config.data.validation_samples // processes)
     padded = np.full((share, len(MEASURES)), np.nan)
@@ -75,14 +75,18 @@ def score(errors: dict[str, float], stage: Stage) -> float:
 
 def _predicted(
     model: FocusDepth, stage: Stage, batch: Batch, kinds: Sequence[str]
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Raw depth (B,h,w; metres of a metric net) and mask probability."""
-    if stage.learns == "geometry":
-        raw, probability = model.geometry(model.shown(batch.image, Prompt.box(batch.box))).float(), None
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Raw depth (B,h,w; metres of a metric net), mask probability B,K,rows,columns, and what that should be, B,K,h,w:
+    K texts of a search, or the one target."""
+    masks, probability = batch.mask[:, None], None
+    if stage.learns in ("geometry", "search"):
+        raw = model.geometry(model.shown(batch.image, Prompt.box(batch.box))).float()
     else:
         out = predict(model, batch, kinds)
-        raw, probability = out.depth[:, 0].float(), torch.sigmoid(out.mask_logits[:, 0].float())
-    return (metres(raw, batch.focal) if model.geometry.space is Space.METRIC else raw), probability
+        raw, probability = out.depth[:, 0].float(), torch.sigmoid(out.mask_logits.float())
+    if stage.learns == "search":
+        masks, probability = batch.wanted.float(), torch.sigmoid(search(model, batch)[0].float())
+    return (metres(raw, batch.focal) if model.geometry.space is Space.METRIC else raw), probability, masks
 
 
 def _errors(raw: torch.Tensor, space: Space, batch: Batch) -> list[list[float]]:
@@ -100,14 +104,15 @@ def _errors(raw: torch.Tensor, space: Space, batch: Batch) -> list[list[float]]:
     return found
 
 
-def _mask_errors(probability: torch.Tensor | None, batch: Batch) -> list[float]:
-    """1 - IoU of each sample, on the grid of the predicted mask; NaN without one, or for a target too small for it."""
+def _mask_errors(probability: torch.Tensor | None, masks: torch.Tensor) -> list[float]:
+    """1 - IoU of each sample, on the grid of the predicted masks, of which those with something in them count; NaN
+    without one."""
     if probability is None:
-        return [np.nan] * len(batch.ids)
-    truth = F.interpolate(batch.mask[:, None], size=probability.shape[1:], mode="area")[:, 0] > 0.5
+        return [np.nan] * len(masks)
+    truth = F.interpolate(masks, size=probability.shape[2:], mode="area") > 0.5
     found = probability > 0.5
-    error = 1 - (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
-    return torch.where(truth.any(2).any(1), error, torch.nan).tolist()
+    error = 1 - (found & truth).sum((2, 3)) / (found | truth).sum((2, 3))
+    return torch.where(truth.any(3).any(2), error, torch.nan).nanmean(1).tolist()
 
 
 def _means(errors: np.ndarray, config: TrainConfig) -> dict[str, float]:
@@ -121,7 +126,7 @@ def _means(errors: np.ndarray, config: TrainConfig) -> dict[str, float]:
     return {name: float(np.nanmean(errors[:, i])) for i, name in enumerate(MEASURES) if judged[i]}
 
 
-def _shown(raw: torch.Tensor, probability: torch.Tensor | None, batch: Batch) -> list[Shown]:
-    arrays = [x.cpu().numpy() for x in (batch.image, batch.depth, raw, batch.mask)]
-    masks = [None] * len(raw) if probability is None else probability.cpu().numpy()
-    return [Shown(*one, mask) for *one, mask in zip(*arrays, masks)]
+def _shown(raw: torch.Tensor, probability: torch.Tensor | None, masks: torch.Tensor, batch: Batch) -> list[Shown]:
+    arrays = [x.cpu().numpy() for x in (batch.image, batch.depth, raw, masks[:, 0])]
+    found = [None] * len(raw) if probability is None else probability[:, 0].cpu().numpy()
+    return [Shown(*one, mask) for *one, mask in zip(*arrays, found)]

@@ -64,6 +64,8 @@ def learning(model: FocusDepth, stage: Stage) -> list[nn.Parameter]:
     """Freeze all else; returns what learns."""
     if stage.learns == "geometry":
         return model.set_geometry()
+    if stage.learns == "search":
+        return model.set_search()
     if stage.learns == "prompt":
         return model.set_prompt()
     return model.set_stage(1 if stage.learns == "mssa" else 2)

@@ -28,7 +28,7 @@ GEOMETRY = DepthAnythingV2Config(height=42, width=56, hidden=16, layers=4, heads
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     torch.manual_seed(0)
-    lite = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("mug", "red"))
+    lite = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("mug", "red"), prior=True)
     folder = tmp_path_factory.mktemp("trained") / "toy"
     FocusDepth(FocusDepthConfig(GEOMETRY, lite)).save_pretrained(folder)
     return folder
@@ -57,6 +57,7 @@ def test_it_computes_what_the_model_computes(folder, by):
     told = [networks.texts.nothing() if by == "box" else networks.texts.features(text) for text in ("red mug", "mug")]
     given = {name: np.stack(values) for name, values in zip(("text", "text_mask"), zip(*told))}
     given["has_box"] = np.full(2, by == "box", np.float32)
+    given["prior"] = np.zeros((2, *model.prompt.mask_grid), np.float32)
     outputs = networks.focus.run({"image": image.numpy(), "boxes": boxes.numpy(), **given})
     with torch.inference_mode():
         expected, plain = model(image, prompt), model.geometry(image)
@@ -77,7 +78,7 @@ def test_what_cannot_be_run_is_said_with_the_remedy(folder, tmp_path):
     with pytest.raises(EngineError, match="model toy cannot be loaded by torch: .*model.safetensors is damaged"):
         open_model(ModelFolder.read(cut), "torch")
     with pytest.raises(EngineError, match=r"'image' of Whole is float32 \[1, 3, 42, 56\]"):
-        given = {name: np.zeros(1, np.float32) for name in ("image", "boxes", "has_box", "text", "text_mask")}
+        given = {name: np.zeros(1, np.float32) for name in ("image", "boxes", "has_box", "text", "text_mask", "prior")}
         open_model(ModelFolder.read(folder), "torch").focus.run(given)
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 
 import torch
 
-from focusdepth_core.fde_bench.augment import MEAN, STD, Augment, CanvasSpec, sample
+from focusdepth_core.fde_bench.augment import ASKED, MEAN, STD, Augment, CanvasSpec, Named, sample
 from focusdepth_core.fde_bench.build import build, merge
 from focusdepth_core.fde_bench.dataset import BLOCK, FocusDataset, loader
 from focusdepth_core.fde_bench.manifest import Manifest, encoded
@@ -257,3 +257,27 @@ def test_a_target_that_vanishes_on_the_canvas_is_replaced(manifest):
     speck[0, 0] = True
     with pytest.raises(OSError, match=r"target of rgbd/high#0 vanishes at 5 x 14"):
         sample(replace(tall, mask=encoded(speck), area=1), CanvasSpec(14, 14), Augment.none(), np.random.default_rng(0))
+
+
+def test_texts_are_asked_for_where_they_fit(manifest):
+    """Also in a crop that is mirrored, in which nothing is asked about sides."""
+    row, labels = manifest.row(0), np.zeros((manifest.row(0).height, manifest.row(0).width), np.uint8)
+    labels[row.read_mask()], labels[:4, :4] = 1, 2
+    named = Named(labels, {"mug": [1], "thing": [1, 2], "left mug": [1], "corner": [2]}, ["spoon", "red spoon"])
+    for seed in range(20):
+        augment = replace(Augment(), **NO_COLOUR, flip=seed % 2)
+        result = sample(row, CANVAS, augment, np.random.default_rng(seed), named)
+        wanted = dict(zip(result.asked, result.wanted))
+        assert len(result.asked) == ASKED and {"spoon", "red spoon"} <= wanted.keys()
+        assert ("left mug" in wanted) == (seed % 2 == 0)
+        assert np.array_equal(wanted["mug"], result.mask) and not wanted["spoon"].any()
+        assert np.array_equal(wanted["thing"], wanted["mug"] | wanted["corner"])
+
+
+def test_a_loader_that_asks_names_all_targets_of_each_image(manifest):
+    asks = FocusDataset([(manifest, 1.0)], CANVAS, Augment.none(), 0, asks=True)
+    batch = next(iter(loader(asks, 4, range(4), workers=0)))
+    assert batch.wanted.shape == (4, ASKED, CANVAS.height, CANVAS.width) and batch.wanted.dtype == torch.uint8
+    for text, mask, asked, wanted in zip(batch.text, batch.mask, batch.asked, batch.wanted):
+        assert (wanted[asked.index(text)] >= mask).all(), "where the target is, and others of its name"
+    assert dataset(manifest)[0][0].wanted is None

@@ -44,6 +44,19 @@ def test_an_absent_text_fits_nothing(texts):
     assert _drawn(texts, 3, rng) == {"red mug", "blue mug", "flower vase", "red flower vase", *spoons}
 
 
+def test_the_texts_of_an_image_come_with_the_targets_that_they_fit(texts):
+    assert list(texts.rows(4)) == [3, 4, 5] and list(texts.rows(0)) == [0, 1, 2]
+    assert texts.named(1) == {
+        "mug": [1, 2],
+        "red mug": [1],
+        "left mug": [1],
+        "blue mug": [2],
+        "right mug": [2],
+        "flower vase": [3],
+        "red flower vase": [3],
+    }
+
+
 def _drawn(texts: ImageTexts, row: int, rng: np.random.Generator) -> set[str]:
     """Without the empty text, which is what a draw may come to among so few."""
     return {texts.absent(row, rng) for _ in range(100)} - {""}

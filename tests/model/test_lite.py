@@ -166,6 +166,8 @@ def test_there_are_no_weights_to_load(branch):
         ({"text": 7, "words": ("mug",)}, "text = 7 does not divide into 2 heads"),
         ({"text": 8}, "text = 8 with 0 words"),
         ({"words": ("mug",)}, "text = 0 with 1 words"),
+        ({"text": 8, "words": ("mug",), "prior": False}, "text = 8 with prior = false"),
+        ({"search": 12}, "search = 12 is no multiple of 8"),
         ({"text": 8, "words": ("red mug",)}, "words has 'red mug'; give single words in lower case"),
         ({"text": 8, "words": ("Mug",)}, "words has 'Mug'"),
         ({"text": 8, "words": ("mug", "cup", "mug")}, "words has mug more than once"),

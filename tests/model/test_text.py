@@ -14,7 +14,8 @@ from focusdepth_core.model.prompt.base import PADDING, POSITIVE, Prompt, TextFea
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 
 GRID, CHANNELS = (3, 5), 32
-CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("old", "red", "blue", "mug", "cup", "left"))
+WORDS = ("old", "red", "blue", "mug", "cup", "left")
+CONFIG = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=WORDS, prior=True, search=8)
 BOX = Prompt.box(torch.tensor([[[0.25, 0.4, 0.3, 0.4]]]))
 
 
@@ -39,13 +40,33 @@ def _all(maps):
 
 
 @torch.no_grad()
-def test_text_box_and_both_change_the_maps(branch, encoded):
+def test_boxes_and_texts_change_the_maps(branch, encoded):
     mug, cup = (_words(branch, text) for text in ("old red mug", "the blue cup"))
-    prompts = (BOX, Prompt.words(mug), Prompt.words(cup), replace(BOX, text=mug), replace(BOX, text=cup))
-    maps = [branch(encoded, p) for p in prompts]
+    maps = [branch(encoded, p) for p in (BOX, Prompt.words(mug), Prompt.words(cup))]
     for i, a in enumerate(maps):
         for b in maps[:i]:
-            assert all((x - y).abs().max() > 1e-2 for x, y in zip(_all(a), _all(b)))
+            assert all((x - y).abs().max() > 1e-3 for x, y in zip(_all(a), _all(b)))
+
+
+@torch.no_grad()
+def test_a_box_says_where_and_its_text_only_whether(branch, encoded):
+    mug, cup = (replace(BOX, text=_words(branch, text)) for text in ("old red mug", "the blue cup"))
+    one, other, alone = (branch(encoded, p) for p in (mug, cup, BOX))
+    assert all(torch.equal(x, y) and torch.equal(x, z) for x, y, z in zip(_all(one), _all(other), _all(alone)))
+    assert one.presence != other.presence
+    assert branch(encoded, Prompt.words(mug.text)).presence >= one.presence, "of the whole image, of the box alone"
+
+
+@torch.no_grad()
+def test_what_a_text_finds_serves_as_a_mask(branch, encoded):
+    text = _words(branch, "red mug")
+    found = branch.search.logits(encoded[2], text.features[:, :, 0])
+    mask = torch.sigmoid(torch.nn.functional.interpolate(found, branch.mask_grid, mode="bilinear"))
+    by_text, by_mask = branch(encoded, Prompt.words(text)), branch(encoded, Prompt.mask(mask))
+    assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(_all(by_text), _all(by_mask)))
+    earlier = torch.ones_like(mask)
+    both, alone = branch(encoded, replace(Prompt.words(text), prior=earlier)), branch(encoded, Prompt.mask(earlier))
+    assert all(torch.equal(x, y) for x, y in zip(_all(both), _all(alone))), "the mask of an earlier frame goes first"
 
 
 def test_the_mask_of_a_text_is_learnt_from_the_text(branch):
@@ -68,19 +89,13 @@ def test_the_mask_of_a_text_is_learnt_from_the_text(branch):
 
 
 @torch.no_grad()
-def test_it_sees_the_image_by_itself(branch):
-    """Not through the tokens alone, which know little of colour; and what a text wants of it differs at every scale."""
+@pytest.mark.parametrize("shift", ["image", "tokens"])
+def test_the_search_sees_the_image_and_what_the_depth_net_makes_of_it(branch, shift):
     tokens, image = [torch.randn(1, 15, CHANNELS) for _ in range(4)], torch.randn(1, 3, 42, 70)
-    red = image.clone()
-    red[:, 0, :20, :20] += 3
-    prompt = Prompt.words(_words(branch, "red mug"))
-    a, b = (branch(branch.encode_image(one, tokens), prompt) for one in (image, red))
-    assert all((x - y).abs().max() > 1e-2 for x, y in zip(_all(a), _all(b)))
-    for modulation in branch.modulations:
-        kept = modulation.weight.clone()
-        modulation.weight.zero_()
-        assert (branch(branch.encode_image(image, tokens), prompt).features[0] - a.features[0]).abs().max() > 1e-3
-        modulation.weight.copy_(kept)
+    other = (image + 0.5, tokens) if shift == "image" else (image, [t + 0.5 for t in tokens])
+    text = _words(branch, "red mug").features[:, :, 0]
+    a, b = branch.find(image, tokens, text), branch.find(*other, text)
+    assert a.shape == (1, 1, 21, 35) and (a - b).abs().max() > 1e-3
 
 
 @torch.no_grad()
@@ -93,7 +108,8 @@ def test_a_target_does_not_depend_on_the_others(branch, encoded):
 
 @torch.no_grad()
 def test_targets_with_and_without_text_in_one_prompt(branch, encoded):
-    text = branch.words(torch.cat([torch.zeros(1, 16, dtype=torch.long), branch.words.tokens(["red mug"])]))
+    features, mask = branch.encode_text(["old cup", "red mug"])
+    text = features, mask & torch.tensor([[False], [True]])
     boxes = torch.cat([BOX.boxes, torch.zeros_like(BOX.boxes)], 1)
     mixed = Prompt(boxes, torch.tensor([[[POSITIVE], [PADDING]]]), TextFeatures(*(x[None] for x in text)))
     got = branch(encoded, mixed).mask_logits
@@ -144,8 +160,8 @@ def test_what_cannot_be_read_is_refused(branch, text, message):
 
 
 def test_a_branch_without_words_takes_no_text(branch):
-    box_only = LitePrompt(CHANNELS, GRID, replace(CONFIG, text=0, words=()))
-    assert box_only.takes == {"box"} and branch.takes == {"box", "text"} and not box_only.judges_presence
+    box_only = LitePrompt(CHANNELS, GRID, replace(CONFIG, text=0, words=(), prior=False))
+    assert box_only.takes == {"box"} and branch.takes == {"box", "text", "mask"} and not box_only.judges_presence
     with pytest.raises(ValueError, match="text 'red mug': this model takes no text; give the target a box"):
         box_only.encode_text(["red mug"])
     tokens = [torch.randn(1, 15, CHANNELS) for _ in range(4)]

@@ -1,24 +1,22 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from focusdepth_core.fde_bench import manifest
+from focusdepth_core.fde_bench.augment import ASKED
 from focusdepth_core.losses import presence_loss
 from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.model.prompt.lite import LiteConfig
-from focusdepth_core.training import presence
-from focusdepth_core.training.presence import best_threshold, scores
-from focusdepth_core.training.step import predict
-from tests.training.tiny import GEOMETRY, STAGES, config, write_data
+from focusdepth_core.training.data import validation_batches
+from focusdepth_core.training.presence import best_threshold, calibrate, scores
+from focusdepth_core.training.recipe import Stage
+from tests.training.tiny import GEOMETRY, config, write_data
+
+SEARCH = Stage("search", "search", 1, "first")
 
 
 @pytest.mark.parametrize(
@@ -39,19 +37,15 @@ def test_the_loss_is_low_for_right_answers_alone():
     assert presence_loss(right, present) < 0.02 < 3.9 < presence_loss(wrong, present)
 
 
-def test_texts_of_all_forms_choose_the_threshold(tmp_path, monkeypatch):
-    rows = pq.read_table(write_data(tmp_path) / manifest.FILE)
-    texts = pa.array([[name, f"blue {name}"] for name in rows["category"].to_pylist()], rows["texts"].type)
-    manifest.write(tmp_path / manifest.FILE, rows.set_column(rows.schema.get_field_index("texts"), "texts", texts), {})
-    words = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("mug", "red", "spoon", "blue"))
-    settings = config(tmp_path / "run", tmp_path, model=FocusDepthConfig(GEOMETRY, words))
-    settings = replace(settings, data=replace(settings.data, validation_samples=16))
-    asked = []
-
-    def noted(model, batch, kinds):
-        asked.extend(batch.text)
-        return predict(model, batch, kinds)
-
-    monkeypatch.setattr(presence, "predict", noted)
-    present, absent = scores(FocusDepth(settings.model).eval(), settings, STAGES[2])
-    assert {"mug", "blue mug"} <= set(asked) and len(present) + len(absent) == len(asked) == 32
+def test_texts_that_fit_and_texts_that_do_not_choose_the_threshold(tmp_path):
+    words = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("mug", "red", "spoon"), prior=True)
+    settings = config(tmp_path / "run", write_data(tmp_path), model=FocusDepthConfig(GEOMETRY, words))
+    model = FocusDepth(settings.model).eval()
+    present, absent = scores(model, settings, SEARCH)
+    shown = [text for batch, _ in validation_batches(settings, SEARCH, model.prompt) for text in sum(batch.asked, ())]
+    assert {"mug", "red spoon"} == set(shown) and len(present) + len(absent) == len(shown) == 4 * ASKED
+    assert len(absent) > 0
+    accuracy = calibrate(model, settings, SEARCH)
+    threshold = float(model.prompt.threshold)
+    assert accuracy == pytest.approx(((present >= threshold).mean() + (absent < threshold).mean()) / 2)
+    assert accuracy >= 0.5

@@ -15,11 +15,15 @@ from focusdepth_core.model.prompt.base import PADDING, POSITIVE
 from focusdepth_core.model.prompt.lite import LiteConfig, LitePrompt
 from focusdepth_core.training.checks import check_prompts
 from focusdepth_core.training.prompts import build_prompt, carried, kinds_at
-from focusdepth_core.training.recipe import PromptShares
-from focusdepth_core.training.step import PARTS, FocusStep, PromptStep
-from tests.training.tiny import GEOMETRY, config
+from focusdepth_core.training.recipe import PromptShares, Stage
+from focusdepth_core.training.step import PARTS, FocusStep, PromptStep, SearchStep
+from tests.training.tiny import GEOMETRY, STAGES, config
 
 EVERYTHING = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("red", "mug"), prior=True)
+
+
+BOXES = LiteConfig(width=16, depth=1, heads=2, stem=8)
+SEARCH = Stage("search", "search", 2, "first")
 
 
 def branch(settings=EVERYTHING):
@@ -51,14 +55,14 @@ def test_kinds_follow_their_shares_and_positions_alone():
 
 
 def test_each_sample_gets_what_its_kind_says():
-    kinds, words = ["box", "text", "both", "mask", "box_mask", "text_mask", "absent"], branch()
-    given = replace(batch(7), absent=("mug",) * 7)
+    kinds, words = ["box", "text", "both", "mask", "box_mask", "text_mask"], branch()
+    given = batch(6)
     prompt = build_prompt(words, given, kinds)
     has_box, has_text, has_mask = (
         [kind in names for kind in kinds]
         for names in (
             ("box", "both", "box_mask"),
-            ("text", "both", "text_mask", "absent"),
+            ("text", "both", "text_mask"),
             ("mask", "box_mask", "text_mask"),
         )
     )
@@ -67,36 +71,38 @@ def test_each_sample_gets_what_its_kind_says():
     assert prompt.text.mask.any(-1).flatten().tolist() == has_text
     assert prompt.prior.amax((1, 2, 3)).gt(0).tolist() == has_mask
     assert prompt.boxes[1].abs().sum() == 0 and torch.equal(prompt.boxes[0, 0, 0], given.box[0, 0])
-    told = words.encode_text(["red mug", "mug"]).features
-    assert torch.allclose(prompt.text.features[1, 0], told[0]) and torch.allclose(prompt.text.features[6, 0], told[1])
+    assert torch.allclose(prompt.text.features[1, 0], words.encode_text(["red mug"]).features[0])
 
 
-def test_what_is_not_there_has_no_mask_and_is_nothing_to_be_right_about():
-    """The loss of an absent target falls when mask and presence go to nothing, whatever the true mask is."""
+def test_a_search_is_judged_on_where_and_whether_each_text_is():
+    model = FocusDepth(FocusDepthConfig(GEOMETRY, EVERYTHING))
+    assert {id(p) for p in model.set_search()} == {id(p) for p in model.prompt.search.parameters()}
+    wanted = torch.zeros(2, 2, 42, 56, dtype=torch.uint8)
+    wanted[:, 0, 12:24, 8:20] = 1
+    given = replace(batch(2), asked=(("red mug", "mug"),) * 2, wanted=wanted)
+    step = SearchStep(model, LossWeights())
+    before = dict(zip(PARTS, step(given, ["box"] * 2).tolist()))
+    optimiser = torch.optim.Adam(model.set_search(), lr=1e-2)
+    for _ in range(25):
+        optimiser.zero_grad()
+        step(given, ["box"] * 2)[0].backward()
+        optimiser.step()
+    after = dict(zip(PARTS, step(given, ["box"] * 2).tolist()))
+    assert after["mask"] < 0.7 * before["mask"] and after["presence"] < 0.7 * before["presence"]
+    assert before["loss"] == pytest.approx(before["mask"] + before["presence"]) and before["depth"] == 0
+    assert not any(p.requires_grad for p in [*model.geometry.parameters(), *model.prompt.blocks.parameters()])
+
+
+def test_a_prompt_branch_that_learns_alone_is_judged_on_masks_as_in_a_whole_step_and_leaves_its_search_alone():
     model = FocusDepth(FocusDepthConfig(GEOMETRY, EVERYTHING))
     model.set_stage(1)
-    given = replace(batch(2), absent=("mug",) * 2, depth=1 + torch.rand(2, 42, 56))
-    step = FocusStep(model, LossWeights(whole=0, gradient=0))
-    nothing = dict(zip(PARTS, step(given, ["absent"] * 2).tolist()))
-    there = dict(zip(PARTS, step(given, ["text"] * 2).tolist()))
-    assert nothing["depth"] == 0 < there["depth"], "of foreground and band alone"
-    model.prompt.mask[-1].bias.data.fill_(-20)
-    model.prompt.presence[-1].bias.data.fill_(-20)
-    after, worse = (dict(zip(PARTS, step(given, [kind] * 2).tolist())) for kind in ("absent", "text"))
-    assert after["mask"] + after["presence"] < 0.01 < nothing["presence"]
-    assert worse["mask"] > there["mask"] and worse["presence"] > there["presence"]
-
-
-def test_a_prompt_branch_that_learns_alone_is_judged_on_masks_and_presence_as_in_a_whole_step():
-    model = FocusDepth(FocusDepthConfig(GEOMETRY, EVERYTHING))
-    model.set_stage(1)
-    given, kinds = replace(batch(3), absent=("mug",) * 3, depth=1 + torch.rand(3, 42, 56)), ["box", "text", "absent"]
+    given, kinds = replace(batch(2), depth=1 + torch.rand(2, 42, 56)), ["box", "text"]
     whole, alone = (
         dict(zip(PARTS, step(model, LossWeights())(given, kinds).tolist())) for step in (FocusStep, PromptStep)
     )
-    assert alone["mask"] == pytest.approx(whole["mask"]) and alone["presence"] == pytest.approx(whole["presence"])
-    assert alone["loss"] == pytest.approx(whole["mask"] + whole["presence"]) and alone["depth"] == 0 < whole["depth"]
-    assert {id(p) for p in model.set_prompt()} == {id(p) for p in model.prompt.parameters()}
+    assert alone["loss"] == alone["mask"] == pytest.approx(whole["mask"]) and alone["depth"] == 0 < whole["depth"]
+    learning, search = ({id(p) for p in x} for x in (model.set_prompt(), model.prompt.search.parameters()))
+    assert learning == {id(p) for p in model.prompt.parameters()} - search
 
 
 def test_a_carried_mask_lies_where_the_box_is():
@@ -114,11 +120,11 @@ def test_a_carried_mask_lies_where_the_box_is():
     [
         (
             PromptShares(text=1),
-            replace(EVERYTHING, text=0, words=()),
+            BOXES,
             "prompts.text = 1: the prompt branch 'lite' takes",
         ),
-        (PromptShares(mask=1), replace(EVERYTHING, prior=False), "prompts.mask = 1: the prompt branch 'lite' takes"),
-        (PromptShares(mask=1), EVERYTHING, "none has a text, .* would never learn to"),
+        (PromptShares(mask=1), BOXES, "prompts.mask = 1: the prompt branch 'lite' takes"),
+        (PromptShares(mask=1), EVERYTHING, "none learns search, .* would never learn to"),
         (PromptShares(text=1), EVERYTHING, "none has a mask, .* would never learn to"),
     ],
 )
@@ -128,4 +134,10 @@ def test_prompts_that_do_not_fit_the_branch_are_refused(tmp_path, shares, prompt
 
 
 def test_prompts_that_fit_are_not(tmp_path):
-    check_prompts(config(tmp_path, tmp_path, prompts=PromptShares(1, 1, 0, 1)), branch())
+    stages = (*STAGES, SEARCH)
+    check_prompts(config(tmp_path, tmp_path, stages=stages, prompts=PromptShares(1, 1, 0, 1)), branch())
+
+
+def test_a_search_needs_a_branch_that_reads_text(tmp_path):
+    with pytest.raises(ValueError, match="learns = search, but the prompt branch 'lite' as configured takes no text"):
+        check_prompts(config(tmp_path, tmp_path, stages=(*STAGES, SEARCH)), branch(BOXES))

@@ -19,7 +19,7 @@ from tests.training.tiny import GEOMETRY, LITE, STAGES, config
 
 RECIPES = sorted((Path(__file__).parents[2] / "config" / "train").glob("*.yaml"))
 PRETRAINED = FocusDepthConfig(replace(GEOMETRY, weights="somewhere"), LITE)
-FINDS = Stage("finds", "prompt", 3, "first")
+FINDS, SEARCHES = Stage("finds", "prompt", 3, "first"), Stage("searches", "search", 2, "first")
 VALID = config(Path("run"), Path("data"))
 
 
@@ -113,6 +113,10 @@ IMPOSSIBLE = {
     "a focus that is no stage": (replace(VALID, focus="three"), "focus = three is no stage"),
     "a focus without a prompt": (replace(VALID, focus="plain"), "focus = plain learns geometry"),
     "a focus that only finds": (staged(FIRST, FINDS, focus="finds"), "focus = finds learns prompt; it must learn mssa"),
+    "a focus that only finds texts": (
+        staged(FIRST, SEARCHES, focus="searches"),
+        "focus = searches learns search; it must learn mssa",
+    ),
     "fewer steps for the baseline": (
         staged(FIRST, ONE, TWO, replace(PLAIN, steps=7), focus="stage2", baseline="plain"),
         "baseline = plain takes 7 steps from first, focus = stage2 takes 8",
@@ -166,6 +170,9 @@ POSSIBLE = {
         PLAIN,
         focus="stage2",
         baseline="plain",
+    ),
+    "a search that learns last": staged(
+        FIRST, ONE, TWO, replace(SEARCHES, start="stage2"), PLAIN, focus="searches", baseline="plain"
     ),
     "stage 2 alone, asked for": staged(FIRST, replace(TWO, start="first", skip_mssa=True)),
     "a cache of plain images": replace(

@@ -24,7 +24,7 @@ from focusdepth_core.model.focusdepth import FocusDepth, FocusDepthConfig
 from focusdepth_core.training import checkpoint
 from focusdepth_core.training import stage as stage_module
 from focusdepth_core.training.checkpoint import BEST, LAST
-from focusdepth_core.training.recipe import PromptShares
+from focusdepth_core.training.recipe import PromptShares, Stage
 from focusdepth_core.training.run import train
 from tests.training.tiny import GEOMETRY, LITE, STAGES, config
 
@@ -214,9 +214,12 @@ def test_a_checkpoint_without_some_weights_is_refused(data, tmp_path):
 
 
 def test_a_branch_that_reads_words_and_masks_is_trained_by_all_and_says_what_is_absent(data, tmp_path):
-    prompts = PromptShares(box=1, text=1, both=1, mask=1, box_mask=1, text_mask=1, absent=2)
+    prompts = PromptShares(box=1, text=1, both=1, mask=1, box_mask=1, text_mask=1)
+    finds = Stage("finds", "search", 3, "first", 1e-3)
+    stages = (STAGES[0], finds, replace(STAGES[1], start="finds"), STAGES[2])
     lite = replace(LITE, text=8, words=("mug", "red", "spoon"), prior=True)
     settings = config(tmp_path / "run", data, model=FocusDepthConfig(GEOMETRY, lite), prompts=prompts, baseline=None)
+    settings = replace(settings, stages=stages)
     with pytest.raises(ValueError, match="model.prompt.words lacks what 1 texts of the data need, first: .*mug"):
         words = replace(settings.model, prompt=replace(lite, words=("red", "spoon")))
         train(replace(settings, out=tmp_path / "other", model=words))

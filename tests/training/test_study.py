@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="needs focusdepth_core[train]")
 
 from focusdepth_core.sim.texts import vocabulary
 from focusdepth_core.training import study as command
+from focusdepth_core.training.checks import FINDING
 from focusdepth_core.training.study import read_study
 
 STUDIES = Path(__file__).parents[2] / "config" / "study"
@@ -114,9 +115,9 @@ def test_the_runs_of_a_study_can_be_compared(name):
     runs = read_study(STUDIES / f"{name}.yaml")
     assert list(runs)[:2] == ["pretraining", "seed0"]
     compared = [run for name, run in runs.items() if name != "pretraining"]
-    depth = [[s for s in run.stages if s.learns not in ("geometry", "prompt")] or run.stages for run in compared]
+    depth = [[s for s in run.stages if s.learns not in ("geometry", *FINDING)] or run.stages for run in compared]
     assert (
         len({(run.batch, run.data, run.pretrained, sum(s.steps for s in one)) for run, one in zip(compared, depth)})
         == 1
     )
-    assert len({(s.name, s.steps, s.lr) for run in compared for s in run.stages}) == 4
+    assert len({(s.name, s.steps, s.lr) for run in compared for s in run.stages}) == 5

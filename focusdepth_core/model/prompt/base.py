@@ -60,6 +60,11 @@ class Prompt:
     def targets(self) -> int:
         return self.boxes.shape[1]
 
+    @property
+    def has_box(self) -> torch.Tensor:
+        """B,T bool: whether a target has a positive box."""
+        return (self.labels == POSITIVE).any(-1)
+
     def flat(self) -> Prompt:
         """Every target as an image of its own: B*T,1,..."""
 
@@ -76,8 +81,7 @@ class Prompt:
         positive = self.labels == POSITIVE
         cover = raster_boxes(self.boxes.flatten(0, 2), grid)[:, 0].unflatten(0, self.boxes.shape[:3])
         inside = (cover * positive[..., None, None].to(cover.dtype)).amax(2)
-        nowhere = ~positive.any(-1)
-        return torch.where(nowhere[..., None, None], torch.ones_like(inside), inside)
+        return torch.where(self.has_box[..., None, None], inside, torch.ones_like(inside))
 
 
 def _no_boxes(like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,7 +117,8 @@ class PromptConfig(Protocol):
 class PromptBranch(nn.Module, ABC):
     """``takes``: "box", "boxes" (several, negative ones too), "text", "mask"; ``side``: of its own square input in
     pixels, 0 if the geometry branch's input serves; ``pretrained``: it comes trained and is never changed;
-    ``judges_presence``: it says whether what a text names is in the image.
+    ``judges_presence``: it says whether what a text names is in the image; ``search``: the part of it that a stage of
+    its own trains to find texts, None if there is none.
 
     ``width``: channels of the features; ``feature_grids``, finest first, and ``mask_grid``: their sizes.
     """
@@ -123,6 +128,7 @@ class PromptBranch(nn.Module, ABC):
     side: int
     pretrained: bool
     judges_presence: bool = False
+    search: nn.Module | None
     width: int
     feature_grids: list[Grid]
     mask_grid: Grid

@@ -85,7 +85,7 @@ class Sam3Prompt(PromptBranch):
 
     def __init__(self, config: Sam3PromptConfig) -> None:
         super().__init__()
-        self.config, self.side = config, config.side
+        self.config, self.side, self.search = config, config.side, None
         settings = config.to_transformers()
         # Without torchvision the package offers a dummy in its place; the module itself works.
         net = importlib.import_module("transformers.models.sam3.modeling_sam3").Sam3Model(settings)
