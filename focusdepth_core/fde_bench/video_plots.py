@@ -53,16 +53,19 @@ def _flicker(axes: Axes, nets: dict, words: str) -> None:
 def _scale(axes: Axes, sensors: dict) -> None:
     """Median as a bar, 95 % as a line."""
     rows = [(s, net, fit) for s, nets in sensors.items() for net in nets for fit in FITS]
-    for y, (sensor, net, fit) in enumerate(rows):
+    each = len(rows) // len(sensors)
+    places = [i + i // each for i in range(len(rows))]  # a row above each sensor is for its name
+    for y, (sensor, net, fit) in zip(places, rows):
         value = sensors[sensor][net][fit]["target_m"]
         low, high = (100 * (value[q] or 0) for q in ("p50", "p95"))
         axes.barh(y, low, 0.7, color=COLOURS[net], alpha=1 if fit == FITS[1] else 0.5)
         axes.plot([low, high], [y, y], color=INK, linewidth=1)
         axes.text(low, y - 0.05, f" {low:.1f}", va="bottom", fontsize=7)
-    axes.set_yticks(range(len(rows)), [f"{net}, {fit}" for _, net, fit in rows], fontsize=8)
+    axes.set_yticks(places, [f"{net}, {fit}" for _, net, fit in rows], fontsize=8)
     for i, sensor in enumerate(sensors):
-        axes.text(0.98, 4 * i - 0.35, sensor, transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
-    axes.set_ylim(len(rows) - 0.4, -1.2)
+        y = (each + 1) * i - 1
+        axes.text(0.98, y, sensor, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8)
+    axes.set_ylim(places[-1] + 0.6, -1.6)
     axes.set(title="Metres from a depth sensor", xlabel="error of the target's depth, cm (median; 95 %)")
 
 
