@@ -11,10 +11,9 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from focusdepth_core.perception.cloud import Cloud, target_cloud
+from focusdepth_core.perception.cloud import Cloud, cloud_of, inner
 from focusdepth_core.perception.quantiles import quantiles
 from focusdepth_core.perception.result import FocusResult, Scale, Space, TargetResult, positive
-from focusdepth_core.perception.window import Part
 from focusdepth_ros.image_msgs import ImageMemory
 from focusdepth_ros.parameters import Parameters
 from focusdepth_ros.presence import Presence
@@ -83,10 +82,10 @@ class Answer:
 
     def _cloud(self, target: TargetResult) -> Cloud:
         result, parameters = self.result, self.parameters
-        raw = result.depth.inside(target.part)
+        pixels = inner(target.mask, target.window, parameters.drop_edge_px)
+        raw = result.depth.inside(target.part)[pixels.values]
         metres = positive(raw) if self.scale is None else self.scale.to_metres(raw)
-        part = Part(target.window, metres * np.float32(self.factor(target)))
-        return target_cloud(result.frame, part, target.mask, parameters.drop_edge_px, parameters.voxel_size)
+        return cloud_of(result.frame, pixels, metres * np.float32(self.factor(target)), parameters.voxel_size)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

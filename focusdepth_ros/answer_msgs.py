@@ -56,11 +56,13 @@ def target_points(answer: Answer) -> Optional[PointCloud2]:
     """The points of all targets; of no target, an empty cloud."""
     if answer.clouds is None or answer.points is None:
         return None
-    return to_cloud(answer.points, [cloud.colours for cloud in answer.clouds], answer.placed_header)
+    return to_cloud(answer.points, [cloud.rgb for cloud in answer.clouds], answer.placed_header)
 
 
 def targets_3d(answer: Answer) -> FocusTarget3DArray:
     result, scale = answer.result, answer.scale
+    raw = np.array([target.raw_quantiles for target in result.targets], np.float32).reshape(-1, 3)
+    parts = zip(result.targets, answer.presences, raw, _depth_quantiles(answer, raw), answer.spans)
     return FocusTarget3DArray(
         header=answer.placed_header,
         space=result.space.value,
@@ -71,12 +73,7 @@ def targets_3d(answer: Answer) -> FocusTarget3DArray:
         scale_residual=scale.residual if scale else math.nan,
         scale_inliers=scale.inliers if scale else math.nan,
         scale_age=scale.age if scale else math.nan,
-        targets=[
-            _target_3d(answer, label, target, presence, span)
-            for label, (target, presence, span) in enumerate(
-                zip(result.targets, answer.presences, answer.spans), start=1
-            )
-        ],
+        targets=[_target_3d(answer, label, *part) for label, part in enumerate(parts, start=1)],
     )
 
 
@@ -86,8 +83,15 @@ def debug_image(answer: Answer) -> Image:
 
 
 def _target_3d(
-    answer: Answer, label: int, target: TargetResult, presence: Presence, span: Optional[np.ndarray]
+    answer: Answer,
+    label: int,
+    target: TargetResult,
+    presence: Presence,
+    raw: np.ndarray,
+    metres: np.ndarray,
+    span: Optional[np.ndarray],
 ) -> FocusTarget3D:
+    """``raw`` and ``metres``: the quantiles, 3; ``span``: see ``Answer.spans``."""
     msg = FocusTarget3D(
         id=target.target.id,
         label=label,
@@ -96,8 +100,8 @@ def _target_3d(
         presence=presence.share,
         age=presence.age_s,
         lost=presence.is_lost(answer.parameters.lost_after),
-        raw_quantiles=np.array(target.raw_quantiles, np.float32),
-        depth_quantiles=_depth_quantiles(answer, target),
+        raw_quantiles=raw,
+        depth_quantiles=metres,
         factor=answer.factor(target),
         centroid=Point(x=math.nan, y=math.nan, z=math.nan),
         extent=Vector3(x=math.nan, y=math.nan, z=math.nan),
@@ -109,9 +113,11 @@ def _target_3d(
     return msg
 
 
-def _depth_quantiles(answer: Answer, target: TargetResult) -> np.ndarray:
-    """Metres, 3; the transform of the raw quantiles, as raw to metres is monotonic. NaN without a scale."""
-    raw = np.array(target.raw_quantiles, np.float32)
+def _depth_quantiles(answer: Answer, raw: np.ndarray) -> np.ndarray:
+    """Metres, T,3; the transform of the raw quantiles, as raw to metres is monotonic. NaN without a scale."""
     if not answer.is_metric:
-        return np.full(3, np.nan, np.float32)
-    return np.sort(raw if answer.scale is None else answer.scale.to_metres(raw) * answer.factor(target))
+        return np.full_like(raw, np.nan)
+    if answer.scale is None:
+        return np.sort(raw, axis=1)
+    factors = np.array([answer.factor(target) for target in answer.result.targets], np.float32)
+    return np.sort(answer.scale.to_metres(raw) * factors[:, None], axis=1)

@@ -8,6 +8,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
+from focusdepth_core.perception.quantiles import median
 from focusdepth_core.perception.sensor_depth import M_PER_MM
 from focusdepth_ros import image_msgs
 from focusdepth_ros.camera_info import Size
@@ -58,13 +59,13 @@ def _checked(msg: Image, size: Size) -> np.ndarray:
     if not measured.size:
         raise ValueError("depth_hint has no pixel above 0")
     unit_m = M_PER_MM if hint.dtype == np.uint16 else 1.0
-    median = unit_m * float(np.median(measured[:: max(1, measured.size // JUDGED)]))
-    if not PLAUSIBLE_M[0] <= median <= PLAUSIBLE_M[1]:
+    middle = unit_m * median(measured[:: max(1, measured.size // JUDGED)])
+    if not PLAUSIBLE_M[0] <= middle <= PLAUSIBLE_M[1]:
         raise ValueError(
-            f"depth_hint has a median of {median:g} m; 32FC1 is in metres and 16UC1 in millimetres, check its unit"
+            f"depth_hint has a median of {middle:g} m; 32FC1 is in metres and 16UC1 in millimetres, check its unit"
         )
     return hint
 
 
 def _measured(hint: np.ndarray) -> np.ndarray:
-    return hint[np.isfinite(hint) & (hint > 0)]
+    return hint[(hint > 0) & (hint < np.inf)]

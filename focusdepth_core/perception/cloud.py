@@ -8,36 +8,45 @@ import cv2
 import numpy as np
 
 from focusdepth_core.perception.frame import Frame
-from focusdepth_core.perception.window import Part, grown
+from focusdepth_core.perception.window import Part, Window, grown
+
+SHIFTS = np.array([16, 8, 0], np.uint32)  # of red, green and blue in a word
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """``points``: N,3 float32 metres in the optical frame (x right, y down, z forward); ``colours``: N,3 uint8 RGB."""
+    """``points``: N,3 float32 metres in the optical frame (x right, y down, z forward); ``rgb``: N uint32, 0x00RRGGBB,
+    as PCL has it.
+    """
 
     points: np.ndarray
-    colours: np.ndarray
+    rgb: np.ndarray
 
 
-def target_cloud(
-    frame: Frame, depth_m: Part, mask: np.ndarray, drop_edge_px: int = 0, voxel_size: float = 0.0
-) -> Cloud:
-    """The pixels of ``mask`` (H,W bool) with a finite depth, in row-major order.
+def cloud_of(frame: Frame, pixels: Part, z: np.ndarray, voxel_size: float = 0.0) -> Cloud:
+    """The pixels of a bool mask with a finite depth, in row-major order.
 
-    ``depth_m``: float32 metres along z where the mask is. ``drop_edge_px``: pixels to leave out along the mask's edge;
-    the image's own border is no edge. ``voxel_size``: side in metres of the cubes in each of which the points become
-    one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame has no intrinsics.
+    ``z``: float32 metres of these pixels, N. ``voxel_size``: side in metres of the cubes in each of which the points
+    become one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame has no intrinsics.
     """
     if frame.intrinsics is None:
         raise ValueError("a point cloud needs the camera's intrinsics, and the frame has none; publish camera_info")
-    window, z = depth_m
-    x, y = frame.intrinsics.rays(window)
+    window, inside = pixels
+    points = np.empty((3, len(z)), np.float32)
+    for ray, row in zip(frame.intrinsics.rays(window), points):
+        np.multiply(np.broadcast_to(ray, inside.shape)[inside], z, out=row)
+    points[2] = z
+    cloud = Cloud(points.T, _words(frame.image[window])[inside])
+    finite = np.isfinite(z)
+    if not finite.all():
+        cloud = Cloud(cloud.points[finite], cloud.rgb[finite])
+    return _thinned(cloud, voxel_size) if voxel_size > 0 and len(cloud.rgb) else cloud
+
+
+def inner(mask: np.ndarray, window: Window, drop_edge_px: int) -> Part:
+    """``mask``, H,W bool, in a window around it, ``without_edge``; the image's own border is no edge."""
     around = grown(window, drop_edge_px, mask.shape)
-    inner = Part(around, without_edge(mask[around], drop_edge_px)).within(window)
-    kept = np.flatnonzero(inner & np.isfinite(z))
-    points = np.stack([np.take(values, kept) for values in (x * z, y * z, z)])
-    cloud = Cloud(points.T, np.take(frame.image[window].reshape(-1, 3), kept, axis=0))
-    return _thinned(cloud, voxel_size) if voxel_size > 0 and kept.size else cloud
+    return Part(window, Part(around, without_edge(mask[around], drop_edge_px)).within(window))
 
 
 def without_edge(mask: np.ndarray, width_px: int) -> np.ndarray:
@@ -48,6 +57,13 @@ def without_edge(mask: np.ndarray, width_px: int) -> np.ndarray:
     return cv2.erode(mask.view(np.uint8), kernel).view(bool)
 
 
+def _words(colours: np.ndarray) -> np.ndarray:
+    """h,w,3 uint8 RGB -> h,w uint32."""
+    if not colours.size:
+        return np.empty(colours.shape[:2], np.uint32)
+    return cv2.cvtColor(colours, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+
+
 def _thinned(cloud: Cloud, voxel_size: float) -> Cloud:
     """The mean point and colour of each occupied cube of a grid through the origin, in the order of the cubes."""
     cells = np.floor(cloud.points / np.float32(voxel_size)).astype(np.int64)
@@ -56,5 +72,5 @@ def _thinned(cloud: Cloud, voxel_size: float) -> Cloud:
     first = np.flatnonzero(np.any(np.diff(cells[order], axis=0, prepend=-1), axis=1))
     counts = np.diff(first, append=len(order))[:, None]
     points = np.add.reduceat(cloud.points[order].astype(np.float64), first) / counts
-    colours = np.add.reduceat(cloud.colours[order].astype(np.int64), first) / counts
-    return Cloud(points.astype(np.float32), np.rint(colours).astype(np.uint8))
+    colours = np.add.reduceat(cloud.rgb[order, None] >> SHIFTS & 0xFF, first) / counts
+    return Cloud(points.astype(np.float32), np.bitwise_or.reduce(np.rint(colours).astype(np.uint32) << SHIFTS, axis=1))

@@ -52,14 +52,15 @@ class FrameDepth:
         rows, columns = where
         if isinstance(rows, slice) and isinstance(columns, slice):
             return self._window((rows, columns))
-        return self._pixels(np.asarray(rows), np.asarray(columns))
+        places = np.broadcast_arrays(np.asarray(rows), np.asarray(columns))
+        return self._pixels(places[0].ravel(), places[1].ravel()).reshape(places[0].shape)
 
     def __array__(self, dtype: Optional[np.dtype] = None, copy: Optional[bool] = None) -> np.ndarray:
         return self.whole(np.empty(self.shape, np.float32))
 
     def whole(self, out: np.ndarray) -> np.ndarray:
         """``out``, H,W float32, with all of it."""
-        cv2.resize(self.grid[self._used], self.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(self.samples, self.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
         for (window, values), owned in self.insets:
             np.copyto(out[window], values, where=owned)
         return out
@@ -72,11 +73,12 @@ class FrameDepth:
     @property
     def is_positive(self) -> bool:
         """Whether all that it is made of is above 0 and finite."""
-        return all(is_positive(values) for values in (self.grid[self._used], *(part.values for part, _ in self.insets)))
+        return all(is_positive(values) for values in (self.samples, *(part.values for part, _ in self.insets)))
 
     @property
-    def _used(self) -> Window:
-        return slice(0, self.letterbox.height), slice(0, self.letterbox.width)
+    def samples(self) -> np.ndarray:
+        """``grid`` as far as the frame reaches."""
+        return self.grid[: self.letterbox.height, : self.letterbox.width]
 
     def inside(self, mask: Part) -> np.ndarray:
         """In the window of a bool mask; where that is false, anything."""
@@ -94,19 +96,16 @@ class FrameDepth:
         return found.values
 
     def _pixels(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Of N rows and columns."""
         found = self.letterbox.at_pixels(self.grid, rows, columns)
-        if not found.size:
-            return found
-        around = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
         for (window, values), owned in self.insets:
-            if overlap(window, around):
-                row, column = rows - window[0].start, columns - window[1].start
-                at = np.nonzero((row >= 0) & (row < owned.shape[0]) & (column >= 0) & (column < owned.shape[1]))
-                row, column = (np.broadcast_to(place, found.shape)[at] for place in (row, column))
-                found[at] = np.where(owned[row, column], values[row, column], found[at])
+            row, column = rows - window[0].start, columns - window[1].start
+            at = np.flatnonzero((row >= 0) & (row < owned.shape[0]) & (column >= 0) & (column < owned.shape[1]))
+            row, column = row[at], column[at]
+            found[at] = np.where(owned[row, column], values[row, column], found[at])
         return found
 
 
 def _covers(owned: Part, mask: Part) -> bool:
     """Whether one bool map is true wherever the other is, whose window lies in its own."""
-    return not np.any(mask.values & ~owned.within(mask.window))
+    return not np.any(mask.values > owned.within(mask.window))

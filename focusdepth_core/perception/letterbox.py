@@ -134,11 +134,11 @@ def _axis(size: int, cells_per_pixel: float, cells: int) -> Axis:
 
 
 def _mixed(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Linearly; between equal values exactly."""
-    mixed = np.subtract(second, first)
-    mixed *= share
-    mixed += first
-    return mixed
+    """``second``, mixed linearly with ``first``; between equal values exactly."""
+    second -= first
+    second *= share
+    second += first
+    return second
 
 
 def _reached(cells: slice, cells_per_pixel: float, size: int) -> slice:

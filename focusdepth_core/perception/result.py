@@ -12,7 +12,7 @@ import numpy as np
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.frame_depth import FrameDepth, is_positive
 from focusdepth_core.perception.target import Target
-from focusdepth_core.perception.window import Part, Window, bounds
+from focusdepth_core.perception.window import Part, Window, bounds, overlap
 
 
 class Space(str, Enum):
@@ -78,7 +78,7 @@ class TargetResult:
     ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty; ``presence``: probability
     that the frame shows what the text names, None from a model that does not judge it; ``factor``: by which its metres
     differ from those that the frame's scale gives; ``window``: the smallest one around the mask, worked out if not
-    given.
+    given; ``logits``: the mask's in ``window``, if they are known.
     """
 
     target: Target
@@ -88,6 +88,7 @@ class TargetResult:
     presence: Optional[float] = None
     factor: float = 1.0
     window: Window = ()  # type: ignore[assignment]
+    logits: Optional[np.ndarray] = None
 
     def __post_init__(self) -> None:
         if not self.window:
@@ -136,7 +137,10 @@ class FocusResult:
     def _corrected(self, metres: np.ndarray) -> np.ndarray:
         """``metres``, H,W as the scale gives them, times each target's factor in its mask, in place; where masks
         overlap, the first target's."""
-        parts = [(target, metres[target.window][target.mask[target.window]]) for target in self.targets]
-        for target, part in reversed(parts):
-            metres[target.window][target.mask[target.window]] = part * np.float32(target.factor)
+        for place, target in enumerate(self.targets):
+            window, own = target.part
+            for other in self.targets[:place]:
+                if overlap(window, other.window):
+                    own = own & ~other.mask[window]
+            np.multiply(metres[window], np.float32(target.factor), out=metres[window], where=own)
         return metres

@@ -85,7 +85,7 @@ class ScaleFitter:
         Points near the edges of the masks are left out. Without a hint, with fewer than ``MIN_POINTS`` points, or when
         the scale comes out negative, the last fit holds, with its ``age``; None if there is none.
         """
-        view = raw[_lattice(raw.shape)]
+        view = _view(raw)
         if stamp <= self._stamp or _is_cut(self._view, view):
             self._forget(shift=0.0)
         elif not are_same(self._targets, targets):
@@ -145,9 +145,11 @@ def _points(raw: Raw, hint: SensorDepth, masks: Sequence[Part]) -> tuple[np.ndar
     return (x, z) if finite.all() else (x[finite], z[finite])
 
 
-def _lattice(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    rows, columns = (np.arange(0, side, max(1, side // count)) for side, count in zip(shape, VIEW))
-    return rows[:, None], columns[None]
+def _view(raw: Raw) -> np.ndarray:
+    """Of a network's own samples, as far as the frame reaches."""
+    values = raw.samples if isinstance(raw, FrameDepth) else raw
+    down, across = (max(1, side // count) for side, count in zip(values.shape, VIEW))
+    return values[::down, ::across].copy()
 
 
 def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:

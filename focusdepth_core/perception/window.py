@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 Window = tuple[slice, slice]  # rows, columns
@@ -32,8 +33,8 @@ class Part(NamedTuple):
 
 def bounds(mask: np.ndarray) -> Window:
     """The smallest window around the true places of ``mask``, H,W bool; without any it is empty."""
-    rows = _span(np.any(mask, axis=1))
-    return rows, _span(np.any(mask[rows], axis=0))
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8)) if mask.size else (0, 0, 0, 0)
+    return slice(y, y + height), slice(x, x + width)
 
 
 def grown(window: Window, margin: int, shape: tuple[int, ...]) -> Window:
@@ -75,8 +76,3 @@ def merged(windows: Iterable[Window]) -> list[Window]:
 def _around(windows: Sequence[Window]) -> Window:
     rows, columns = (slice(min(s.start for s in sides), max(s.stop for s in sides)) for sides in zip(*windows))
     return rows, columns
-
-
-def _span(found: np.ndarray) -> slice:
-    places = np.flatnonzero(found)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from focusdepth_core.perception.cloud import Cloud
-from focusdepth_core.perception.cloud import target_cloud as cloud_of
+from focusdepth_core.perception.cloud import Cloud, cloud_of, inner
 from focusdepth_core.perception.frame import Frame, Intrinsics
-from focusdepth_core.perception.window import Part, bounds, grown
+from focusdepth_core.perception.window import bounds
 
 K = Intrinsics(fx=100, fy=50, cx=3, cy=2, width=8, height=6)
 
@@ -20,9 +19,14 @@ def frame() -> Frame:
 def target_cloud(
     frame: Frame, depth_m: np.ndarray, mask: np.ndarray, drop_edge_px: int = 0, voxel_size: float = 0.0
 ) -> Cloud:
-    """By the depth around the mask alone, as the node asks for it."""
-    window = grown(bounds(mask), drop_edge_px, mask.shape)
-    return cloud_of(frame, Part(window, depth_m[window]), mask, drop_edge_px, voxel_size)
+    """By the depth of the mask's pixels alone, as the node asks for it."""
+    pixels = inner(mask, bounds(mask), drop_edge_px)
+    return cloud_of(frame, pixels, depth_m[pixels.window][pixels.values], voxel_size)
+
+
+def colours(cloud: Cloud) -> np.ndarray:
+    """N,3: red, green and blue."""
+    return cloud.rgb[:, None] >> np.array([16, 8, 0]) & 0xFF
 
 
 def pixels(cloud: Cloud, k: Intrinsics = K) -> np.ndarray:
@@ -44,7 +48,8 @@ def test_hand_computed_points() -> None:
     # u = 5 at v = 2, 3, 4: x = (u - 3) z / 100, y = (v - 2) z / 50
     np.testing.assert_allclose(cloud.points, [[0.04, 0, 2], [0.04, 0.04, 2], [0.08, 0.16, 4]], rtol=1e-6)
     assert cloud.points.dtype == np.float32
-    np.testing.assert_array_equal(cloud.colours, frame().image[2:5, 5])
+    np.testing.assert_array_equal(colours(cloud), frame().image[2:5, 5])
+    assert (cloud.rgb >> 24 == 0).all()
 
 
 def test_a_plane_comes_back() -> None:
@@ -67,7 +72,7 @@ def test_depth_that_is_not_finite_gives_no_point() -> None:
 
 def test_an_empty_mask_gives_an_empty_cloud() -> None:
     cloud = target_cloud(frame(), np.ones((6, 8), np.float32), np.zeros((6, 8), bool))
-    assert cloud.points.shape == cloud.colours.shape == (0, 3)
+    assert (cloud.points.shape, cloud.rgb.shape) == ((0, 3), (0,))
 
 
 def test_edge_pixels_are_dropped_but_the_images_border_is_no_edge() -> None:
@@ -81,7 +86,7 @@ def test_edge_pixels_are_dropped_but_the_images_border_is_no_edge() -> None:
 def test_a_view_of_an_image_with_padded_rows() -> None:
     wide = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
     cloud = target_cloud(Frame(wide[:, :8], 0.0, K), np.ones((6, 8), np.float32), mask(slice(3, 4), slice(2, 4)))
-    np.testing.assert_array_equal(cloud.colours, wide[3, 2:4])
+    np.testing.assert_array_equal(colours(cloud), wide[3, 2:4])
 
 
 def test_no_intrinsics_is_an_error() -> None:
@@ -100,9 +105,9 @@ def test_a_voxel_holds_the_mean_of_its_points(size: float) -> None:
     expected = {}
     for cell in np.unique(cells, axis=0):
         inside = (cells == cell).all(axis=1)
-        expected[tuple(cell)] = full.points[inside].mean(axis=0), full.colours[inside].mean(axis=0)
+        expected[tuple(cell)] = full.points[inside].mean(axis=0), colours(full)[inside].mean(axis=0)
     assert 1 < len(thin.points) == len(expected) < len(full.points) / 2
-    for point, colour in zip(thin.points, thin.colours):
+    for point, colour in zip(thin.points, colours(thin)):
         mean_point, mean_colour = min(expected.values(), key=lambda mean: np.abs(mean[0] - point).max())
         np.testing.assert_allclose(point, mean_point, atol=1e-5)
         np.testing.assert_allclose(colour, mean_colour, atol=0.51)

@@ -11,11 +11,13 @@ from focusdepth_core.engine.base import EngineError
 from focusdepth_core.engine.model_folder import InputSpec, ModelFolder, PromptInput
 from focusdepth_core.engine.text_cache import TextCache, write
 from focusdepth_core.perception.frame import Frame, Intrinsics
+from focusdepth_core.perception.frame_depth import FrameDepth
 from focusdepth_core.perception.letterbox import Letterbox
 from focusdepth_core.perception.network_inputs import stretched
-from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.pipeline import JUDGED, QUANTILES, Pipeline, _target_result
 from focusdepth_core.perception.result import Space
 from focusdepth_core.perception.target import Target
+from focusdepth_core.perception.window import Part
 from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, WordEngine, config, write_model_folder
 
 BOX = (20.0, 20.0, 60.0, 50.0)
@@ -240,6 +242,28 @@ def test_depth_hint_at_the_edge_of_a_target_is_not_used() -> None:
 def test_depth_hint_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match=r"depth_hint has shape \(48, 64\), the frame \(84, 112\)"):
         pipeline().process(frame(), [], np.zeros((48, 64), np.float32))
+
+
+def test_a_metric_model_does_not_pay_for_what_a_scale_needs() -> None:
+    metric = Pipeline(replace(model(Space.METRIC), focal_px=300.0), BoxEngine(), BoxEngine())
+    hint, seen = np.ones((84, 112), np.float32), frame()
+    masks, measured, _ = metric._prepare(seen, hint, 2, Space.METRIC)
+    assert masks.shape == (2, 84, 112) and not masks.any() and measured is None
+    assert metric._prepare(seen, hint, 0, Space.AFFINE_DEPTH)[1].measured.all()
+
+
+def test_statistics_of_a_large_mask_are_of_some_of_its_pixels_alone() -> None:
+    rng = np.random.default_rng(0)
+    grid, lb = rng.random((364, 490), np.float32), Letterbox(480, 360, InputSpec(490, 364, (0.0,) * 3, (1.0,) * 3))
+    logit = Part((slice(20, 350), slice(30, 470)), rng.normal(1, 2, (330, 440)).astype(np.float32))
+    raw = FrameDepth(grid, lb)
+    result = _target_result(Target("t", text="t"), logit, None, np.zeros(raw.shape, bool), raw)
+    inside = logit.values > 0
+    np.testing.assert_array_equal(result.mask[logit.window], inside)
+    np.testing.assert_allclose(
+        result.raw_quantiles, np.quantile(raw[logit.window][inside], QUANTILES), atol=3 / np.sqrt(JUDGED)
+    )
+    assert result.confidence == pytest.approx(np.mean(1 / (1 + np.exp(-logit.values[inside]))), abs=0.01)
 
 
 def test_metric_model_needs_no_hint() -> None:

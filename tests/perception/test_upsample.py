@@ -138,6 +138,8 @@ def test_windows_and_pixels_are_as_in_the_whole() -> None:
     rows, columns = rng.integers(0, 480, 3000), rng.integers(0, 640, 3000)
     np.testing.assert_allclose(found[rows, columns], whole[rows, columns], atol=1e-5)
     np.testing.assert_allclose(found[rows[:50, None], columns], whole[rows[:50, None], columns], atol=1e-5)
+    for row, column in ((100, 200), (479, 639)):  # in an inset and beside
+        np.testing.assert_allclose(found[row, column], whole[row, column], atol=1e-5)
     np.testing.assert_allclose(np.asarray(found.scaled(3, 1)), 3 * whole + 1, atol=1e-5)
     for logit in maps:
         mask = Part((slice(0, 480), slice(0, 640)), lb.to_frame(logit) > 0).tight()

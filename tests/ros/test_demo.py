@@ -54,7 +54,7 @@ def answered(recording: Recording, seconds: int, raw: np.ndarray, target_id: str
         "sim/instances": to_image(MASK, "16UC1", stamp),
         "sim/targets": FocusTargetArray(header=stamp, targets=[target]),
         "target_mask": to_image((MASK > 0).astype(np.uint16), "16UC1", stamp),
-        "target_points": to_cloud([np.ones((9, 3))], [np.full((9, 3), 200)], stamp),
+        "target_points": to_cloud([np.ones((9, 3))], [np.full(9, 0xC8C8C8)], stamp),
         "targets_3d": FocusTarget3DArray(header=stamp),
     }
     for topic, msg in messages.items():
