@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -30,7 +29,6 @@ OUTPUTS: tuple[tuple[str, type, QoSProfile, Maker], ...] = (
     ("~/debug_image", Image, SENSOR, answer_msgs.debug_image),
     *([("~/detections_3d", Detection3DArray, RELIABLE, detections_3d)] if Detection3DArray is not None else []),
 )
-LARGE = (answer_msgs.relative_depth, answer_msgs.depth, answer_msgs.debug_image)
 
 
 class Outputs:
@@ -39,7 +37,6 @@ class Outputs:
         self._makers: list[tuple[Any, Maker]] = [
             (_publisher(node, status, topic, kind, profile), maker) for topic, kind, profile, maker in OUTPUTS
         ]
-        self._beside = ThreadPoolExecutor(1, "outputs")
 
     @property
     def heard(self) -> bool:
@@ -47,29 +44,16 @@ class Outputs:
         return any(publisher.get_subscription_count() for publisher, _ in self._makers)
 
     def publish(self, answer: Answer) -> None:
-        """On each topic that is heard. What is as large as the image takes as long as all else, so that it has a
-        thread of its own; most of the time is spent in OpenCV and the middleware, which let the other one go on.
-        """
-        heard = [(publisher, maker) for publisher, maker in self._makers if publisher.get_subscription_count()]
-        large = self._beside.submit(_send, answer, [one for one in heard if one[1] in LARGE])
-        try:
-            _send(answer, [one for one in heard if one[1] not in LARGE])
-        finally:
-            large.result()
+        """On each topic that is heard; everything is made before anything is sent."""
+        made = [(publisher, maker(answer)) for publisher, maker in self._makers if publisher.get_subscription_count()]
+        for publisher, message in made:
+            if message is not None:
+                publisher.publish(message)
 
     def destroy(self) -> None:
-        self._beside.shutdown()
         for publisher, _ in self._makers:
             self._node.destroy_lifecycle_publisher(publisher)
         self._makers.clear()
-
-
-def _send(answer: Answer, heard: Sequence[tuple[Any, Maker]]) -> None:
-    """Everything is made before anything is sent."""
-    made = [(publisher, maker(answer)) for publisher, maker in heard]
-    for publisher, message in made:
-        if message is not None:
-            publisher.publish(message)
 
 
 def _publisher(node: LifecycleNode, status: Status, topic: str, kind: type, profile: QoSProfile) -> Any:

@@ -9,7 +9,7 @@ from typing import Generic, Optional, TypeVar
 
 T = TypeVar("T")
 
-YIELD_S = 1e-4  # in which the worker takes the interpreter; else rclpy goes on with it first, for half a millisecond
+YIELD_S = 1e-3  # in which the worker, on its way to the network, need not share the interpreter with rclpy
 
 
 class NewestWorker(Generic[T]):
