@@ -45,8 +45,9 @@ class Keyframes:
     ``carry`` is called with every frame, by one thread, and does not wait for the finder unless ``waits``, which makes
     the same video give the same answers. A keyframe is due for a new target or text, when one is lost, when half of
     ``max_age`` (s) has passed, and when the mean change of the image, brightness aside, is above ``min_change`` (0 to
-    1). What was found longer than ``max_age`` ago is not used. ``report`` is told with every frame what is wrong with
-    the carrying, or nothing at all: an empty string.
+    1); for a target that is lost and for a change the finder first rests for as long as it looked. What was found
+    longer than ``max_age`` ago is not used. ``report`` is told with every frame what is wrong with the carrying, or
+    nothing at all: an empty string.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Keyframes:
         self._last: Optional[_Search] = None  # begun last
         self._tracks: dict[Asked, Track] = {}
         self._found_at = -math.inf  # stamp of their keyframe
+        self._took = 0.0  # s by the stamps, of the search that ended last
         self._in_use: dict[str, Track] = {}  # in this frame, by id
         self._view, self._stamp = np.empty((0, 0), np.uint8), -math.inf
         self._troubles: list[str] = []  # with this frame
@@ -133,10 +135,14 @@ class Keyframes:
         last = self._last
         if last is None or not {_asked(target) for target in wanted} <= last.asked:
             return True
+        since = self._stamp - last.stamp
+        if since >= self._max_age / 2:
+            return True
+        if since < 2 * self._took:
+            return False
         if last.stamp == self._found_at and any(self._is_lost(target) for target in wanted):
             return True
-        is_old = self._stamp - last.stamp >= self._max_age / 2
-        return is_old or float(np.abs(_thumbnail(self._view) - last.thumbnail).mean()) > self._min_change
+        return float(np.abs(_thumbnail(self._view) - last.thumbnail).mean()) > self._min_change
 
     def _is_lost(self, target: Target) -> bool:
         track = self._tracks.get(_asked(target))
@@ -150,6 +156,7 @@ class Keyframes:
         self._search = None
         if search.is_void:
             return
+        self._took = self._stamp - search.stamp
         if search.error is not None:
             if self._waits:
                 raise search.error

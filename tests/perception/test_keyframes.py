@@ -211,6 +211,19 @@ def test_after_a_cut_it_is_looked_for_at_once_and_not_again_before_it_is_due(fil
     assert off_px(carried[0], film.place(8)) <= 2 and [n for n, _ in oracle.calls] == [0, 2, 7]
 
 
+def test_a_slow_finder_rests_for_as_long_as_it_looked(film: Film, oracle: Oracle) -> None:
+    keyframes, slowness = Keyframes(oracle, max_age=100, min_change=0), 6  # every frame is a change
+    for n in range(30):
+        oracle.go.clear()
+        keyframes.carry(film.frame(n), [MUG])
+        search = keyframes._search
+        if search is not None and n >= round(search.stamp / PERIOD_S) + slowness - 1:
+            oracle.go.set()
+            assert search.done.wait(5)
+    oracle.go.set()
+    assert [n for n, _ in oracle.calls] == [0, 2 * slowness, 4 * slowness]
+
+
 def test_stamps_that_go_back_start_anew(film: Film, oracle: Oracle) -> None:
     keyframes = Keyframes(oracle, max_age=100, min_change=NEVER, waits=True)
     for n in (5, 6, 2):
