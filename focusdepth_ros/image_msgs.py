@@ -85,7 +85,7 @@ def pixels(msg: Image) -> np.ndarray:
     strides: tuple[int, ...] = (msg.step, layout.pixel_bytes, dtype.itemsize)
     if layout.channels == 1:
         shape, strides = shape[:2], strides[:2]
-    return np.ndarray(shape, dtype, msg.data, strides=strides)
+    return np.ndarray(shape, dtype, _locked(msg), strides=strides)
 
 
 def _check_size(msg: Image, pixel_bytes: int, rows: int) -> None:
@@ -96,6 +96,11 @@ def _check_size(msg: Image, pixel_bytes: int, rows: int) -> None:
         raise ValueError(f"image step {msg.step} is too small: {msg.width} pixels of {msg.encoding} take {row} bytes")
     if len(msg.data) != total:
         raise ValueError(f"image has {len(msg.data)} bytes of data; step {msg.step} times {rows} rows makes {total}")
+
+
+def _locked(msg: Image) -> np.ndarray:
+    """All bytes; of ``msg.data`` itself NumPy keeps no lock, and whoever made it longer would pull away the memory."""
+    return np.frombuffer(msg.data, np.uint8)
 
 
 def to_rgb(msg: Image) -> np.ndarray:
@@ -133,7 +138,7 @@ def nv12(msg: Image) -> Optional[np.ndarray]:
         raise ValueError(f"image of {msg.width} x {msg.height} pixels cannot be of encoding 'nv12'")
     rows = msg.height * 3 // 2
     _check_size(msg, 1, rows)
-    return np.ndarray((rows, msg.width), np.uint8, msg.data, strides=(msg.step, 1))
+    return np.ndarray((rows, msg.width), np.uint8, _locked(msg), strides=(msg.step, 1))
 
 
 def to_depth(msg: Image) -> np.ndarray:

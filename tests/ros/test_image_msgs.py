@@ -30,6 +30,16 @@ def message(values: np.ndarray, encoding: str, padding: int = 0, big_endian: boo
     return msg
 
 
+def test_a_message_cannot_be_made_longer_under_a_view_of_it() -> None:
+    yuv = Image(height=2, width=2, encoding="nv12", step=2, data=array.array("B", bytes(6)))
+    for msg, view in ((message(np.zeros((2, 4), np.uint8), "mono8"), pixels), (yuv, nv12)):
+        seen = view(msg)
+        with pytest.raises(BufferError):
+            msg.data.append(0)
+        del seen
+        msg.data.append(0)
+
+
 @given(
     encoding=st.sampled_from(sorted(LAYOUTS)),
     width=st.integers(1, 9),
