@@ -7,12 +7,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, Optional
 
+import cv2
 import numpy as np
 
 from focusdepth_core.perception.frame_depth import FrameDepth
 from focusdepth_core.perception.quantiles import median, quantiles
 from focusdepth_core.perception.result import Scale, TargetResult
-from focusdepth_core.perception.scale import JUMP, MEMORY_S, MIN_POINTS, are_same
+from focusdepth_core.perception.scale import (
+    INLIER,
+    JUMP,
+    MAD_TO_SIGMA,
+    MEMORY_S,
+    MIN_POINTS,
+    MIN_SIGMA,
+    are_same,
+)
 from focusdepth_core.perception.sensor_depth import SensorDepth, drawn
 from focusdepth_core.perception.target import Target
 from focusdepth_core.perception.window import grown
@@ -23,6 +32,24 @@ POINTS = 1024  # of a target; more would only cost time
 AROUND = 0.5  # of the target's size (the root of its area): how far from it the sensor's points count
 ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
 MEASURED = 0.3  # of the sensor's density around, from which the points on the target speak for it alone
+# On 800 such tables and a later network the mean over the mask, in place of the points' median, took the median error
+# from 1.50 to 1.22 cm (95 %: by 0.17 to 0.38) and what is within 2.5 cm from 68 to 74 %; without SURE it is 71 %,
+# without FLAT 1.33 cm, without the field 1.40 cm. On 200 others, kept out of the choice, it went from 1.63 to 1.27 cm.
+# A hole gains nothing: 3.7 and 3.8 cm.
+SURE = 3.0  # mask logit above which a pixel is hardly any other thing's
+FLAT = 0.5  # of the target's relief, as the network sees it, that is not believed
+GRID = 8  # cells along each axis of the mask's window, in each of which the points become one
+REACH = 0.6  # of the target's size: how far what a point says goes
+NOISE = 1.5  # of a point's logarithm, as a share of the variance of the field
+
+
+class _Points(NamedTuple):
+    """Of N pixels of the frame; ``logs``: of sensor depth over ``metres``, which the frame's scale gives."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    logs: np.ndarray
+    metres: np.ndarray
 
 
 class _Factor(NamedTuple):
@@ -34,9 +61,9 @@ class _Factor(NamedTuple):
 class TargetFactors:
     """One scale and shift serve the whole frame, and a network is off by another share in each part of it.
 
-    On a target it is corrected by one factor: the median of sensor depth over the frame's metres, on the target or,
-    where the sensor has a hole, around it in image and depth. It is smoothed over time as the scale is; without new
-    points it holds. A stamp that is not after the last one, another target and a jump start anew.
+    On a target it is corrected by one factor: sensor depth over the frame's metres, on the target or, where the sensor
+    has a hole, around it in image and depth. It is smoothed over time as the scale is; without new points it holds. A
+    stamp that is not after the last one, another target and a jump start anew.
     """
 
     def __init__(self) -> None:
@@ -83,7 +110,8 @@ def _smoothed(held: Optional[_Factor], now: float, stamp: float) -> float:
 
 def _log_factor(result: TargetResult, raw: FrameDepth, hint: SensorDepth, scale: Scale) -> Optional[float]:
     """None with too few points."""
-    if not result.found:
+    level = float(scale.to_metres(np.array(result.raw_quantiles[1])))
+    if not result.found or not math.isfinite(level):
         return None
     mask = result.mask[result.window]
     area = np.count_nonzero(mask)
@@ -93,20 +121,59 @@ def _log_factor(result: TargetResult, raw: FrameDepth, hint: SensorDepth, scale:
     if count_on >= max(MIN_POINTS, MEASURED * expected):
         rows, columns = at = drawn(measured_on, POINTS, result.window)
         top, left = (side.start for side in result.window)
-        logs, _ = _logs(raw.inside(result.part)[rows - top, columns - left], hint.metres(*at), scale)
-        return median(logs) if logs.size >= MIN_POINTS else None
+        points = _points(at, raw.inside(result.part)[rows - top, columns - left], hint, scale)
+        return _on_target(result, points, level)
     at = drawn(measured, POINTS, window)
-    logs, metres = _logs(raw[at], hint.metres(*at), scale)
-    level = scale.to_metres(np.array(result.raw_quantiles[1]))
-    if logs.size < MIN_POINTS or not np.isfinite(level):
+    points = _points(at, raw[at], hint, scale)
+    if points.logs.size < MIN_POINTS:
         return None
-    apart = np.abs(np.log(metres / level))
-    return median(logs[apart <= quantiles(apart, (ALIKE,))])
+    apart = np.abs(np.log(points.metres / level))
+    return median(points.logs[apart <= quantiles(apart, (ALIKE,))])
 
 
-def _logs(raw: np.ndarray, sensor_m: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of sensor depth over the frame's metres, and these metres, of points where both are finite."""
+def _on_target(result: TargetResult, points: _Points, level: float) -> Optional[float]:
+    """From points in its mask; ``level``: its median depth by the frame's scale, m."""
+    if result.logits is not None:
+        top, left = (side.start for side in result.window)
+        sure = result.logits[points.rows - top, points.columns - left] > SURE
+        if np.count_nonzero(sure) >= MIN_POINTS:
+            points = _Points(*(values[sure] for values in points))
+    if points.logs.size < MIN_POINTS:
+        return None
+    return _mean_over(result, points._replace(logs=points.logs + FLAT * np.log(points.metres / level)))
+
+
+def _points(at: tuple[np.ndarray, np.ndarray], raw: np.ndarray, hint: SensorDepth, scale: Scale) -> _Points:
+    """Of pixels and their raw values, those that are a depth."""
     metres = scale.to_metres(raw)
-    logs = np.log(sensor_m / metres)
+    logs = np.log(hint.metres(*at) / metres)
     finite = np.isfinite(logs)
-    return logs[finite], metres[finite]
+    return _Points(at[0][finite], at[1][finite], logs[finite], metres[finite])
+
+
+def _mean_over(result: TargetResult, points: _Points) -> float:
+    """Over the mask, of a smooth field through the points' logarithms: they may all lie on one side of it.
+
+    The field is a Gaussian process about their median with the mean of each of GRID x GRID cells as what it is known
+    by. Points far from the median are left out.
+    """
+    middle = median(points.logs)
+    apart = np.abs(points.logs - middle)
+    kept = apart <= INLIER * max(MAD_TO_SIGMA * median(apart), MIN_SIGMA)
+    (top, height), (left, width) = ((side.start, side.stop - side.start) for side in result.window)
+    cells = (points.rows[kept] - top) * GRID // height * GRID + (points.columns[kept] - left) * GRID // width
+    counts = np.bincount(cells, minlength=GRID**2)
+    seen = np.flatnonzero(counts)
+    means = np.bincount(cells, points.logs[kept], GRID**2)[seen] / counts[seen]
+    mask = result.mask[result.window].astype(np.float32)
+    share = cv2.resize(mask, (GRID, GRID), interpolation=cv2.INTER_AREA).ravel()
+    size = math.sqrt(np.count_nonzero(mask))
+    alike = np.einsum("ij,kl->ikjl", _alike(height / size), _alike(width / size)).reshape(GRID**2, GRID**2)
+    off = np.linalg.solve(alike[np.ix_(seen, seen)] + np.diag(NOISE / counts[seen]), means - middle)
+    return middle + float(share @ alike[:, seen] @ off) / float(share.sum())
+
+
+def _alike(length: float) -> np.ndarray:
+    """GRID,GRID: how alike the field is in cells of one axis, ``length`` target's sizes long."""
+    places = np.arange(GRID) * (length / GRID)
+    return np.asarray(np.exp(-(np.subtract.outer(places, places) ** 2) / (2 * REACH**2)))
