@@ -27,13 +27,19 @@ def drop_open_masks(graph: onnx.GraphProto) -> None:
             (same[node.output[0]],) = set(node.input) - masks
         else:
             kept.append(node)
-    used = {name for node in kept for name in node.input} | {value.name for value in graph.output}
+    used = _used(kept, graph)
+    kept = [node for node in kept if used & set(node.output)]
+    used = _used(kept, graph)
     for field, left in (
-        (graph.node, [node for node in kept if used & set(node.output)]),
+        (graph.node, kept),
         (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used]),
     ):
         del field[:]
         field.extend(left)
+
+
+def _used(nodes: list[onnx.NodeProto], graph: onnx.GraphProto) -> set[str]:
+    return {name for node in nodes for name in node.input} | {value.name for value in graph.output}
 
 
 def _hides_nothing(condition: Optional[np.ndarray], shown: Optional[np.ndarray], hidden: Optional[np.ndarray]) -> bool:
