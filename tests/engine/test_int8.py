@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
@@ -16,8 +17,10 @@ import onnx
 import pyarrow as pa
 
 from focusdepth_core.engine import samples
+from focusdepth_core.engine.base import Texts
 from focusdepth_core.engine.int8 import write_int8
 from focusdepth_core.engine.model_folder import ModelFolder, Stages, default_model_dir
+from focusdepth_core.engine.open import open_model
 from focusdepth_core.engine.precision import PRODUCTS
 from focusdepth_core.engine.settings import EngineSettings, Thresholds
 from focusdepth_core.fde_bench import manifest
@@ -48,11 +51,18 @@ def model(tmp_path: Path) -> ModelFolder:
     return ModelFolder.read(shutil.copytree(default_model_dir(), tmp_path / "model"))
 
 
-def test_what_is_seen_in_the_image_is_in_int8_and_passes(model: ModelFolder, tmp_path: Path) -> None:
+@pytest.fixture
+def texts(model: ModelFolder) -> Optional[Texts]:
+    return open_model(model, "onnxruntime").texts
+
+
+def test_what_is_seen_in_the_image_is_in_int8_and_passes(
+    model: ModelFolder, texts: Optional[Texts], tmp_path: Path
+) -> None:
     scenes = samples.read(model.samples)
     boxes = [scene.targets[0].box for scene in scenes]
     seen = write_manifest(tmp_path, [scene.frame.image for scene in scenes], boxes)
-    figures = write_int8(model, None, seen, len(scenes))
+    figures = write_int8(model, texts, seen, len(scenes))
     for network in ("focus", "plain"):
         assert figures[network].faults(model.engine.thresholds) == [] and 0 < figures[network].deviation < 0.02
         (path,) = model.networks(network, "int8").values()
@@ -76,9 +86,9 @@ def products(graph: onnx.GraphProto) -> tuple[set[str], set[str]]:
     return quantised, prompted
 
 
-def test_what_fails_is_left_out_with_its_figures(model: ModelFolder, black: Manifest) -> None:
+def test_what_fails_is_left_out_with_its_figures(model: ModelFolder, texts: Optional[Texts], black: Manifest) -> None:
     strict = replace(model, engine=EngineSettings(thresholds=Thresholds(deviation=0.0), inputs=model.engine.inputs))
-    figures = write_int8(strict, None, black, 1)
+    figures = write_int8(strict, texts, black, 1)
     for network in ("focus", "plain"):
         assert "deviation" in figures[network].faults(strict.engine.thresholds)[0]
         assert not any(path.exists() for path in model.networks(network, "int8").values())

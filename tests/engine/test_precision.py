@@ -68,7 +68,8 @@ def test_it_computes_what_fp32_computes(folder, opset, precision, targets):
     assert got.keys() == expected.keys()
     for name, want in expected.items():
         assert got[name].dtype == np.float32 and got[name].shape == want.shape
-        assert np.sqrt(np.mean((got[name] - want) ** 2)) < BOUND * want.std()
+        spread = 1.0 if name == "presence" else want.std()  # a single probability has none
+        assert np.sqrt(np.mean((got[name] - want) ** 2)) < BOUND * spread
     if precision == "fp16":
         assert any((got[name] != want).any() for name, want in expected.items()), "it computes in FP32"
 
