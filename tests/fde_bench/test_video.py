@@ -18,7 +18,7 @@ from focusdepth_core.fde_bench.__main__ import main
 from focusdepth_core.fde_bench.video_answers import FOCUS, PLAIN, Answer, answers, frame_of
 from focusdepth_core.fde_bench.video_summary import summary
 from focusdepth_core.perception.keyframes import Keyframes
-from focusdepth_core.perception.pipeline import Pipeline
+from focusdepth_core.perception.pipeline import QUANTILES, Pipeline
 from focusdepth_core.perception.result import FocusResult, Space, TargetResult
 from focusdepth_core.perception.target import Target
 from focusdepth_core.sim.render import Renderer
@@ -46,10 +46,14 @@ def told(video: Video, error: Callable[[int, VideoFrame], np.ndarray | float]) -
     for n, shot in enumerate(video.frames):
         raw = (4 * error(n, shot) / shot.view.depth_m + 1).astype(np.float32)
         truth, mask = video.truth(shot), shot.view.instances == video.target
-        target = [] if truth is None else [TargetResult(Target("t", truth.box), mask, 1.0, (1.0, 2.0, 3.0))]
+        target = [] if truth is None else [TargetResult(Target("t", truth.box), mask, 1.0, spread(raw[mask]))]
         found[PLAIN].append(Answer(shot, FocusResult(frame_of(shot), frame_depth(raw), DISPARITY)))
         found[FOCUS].append(Answer(shot, FocusResult(frame_of(shot), frame_depth(raw), DISPARITY, tuple(target))))
     return found
+
+
+def spread(raw: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.quantile(raw, QUANTILES).tolist())
 
 
 def flicker(video: Video, given: dict[str, list[Answer]]) -> dict[tuple[str, str], dict]:
