@@ -17,12 +17,12 @@ PANELS = {
     "global": "AbsRel of the whole image",
     "mask": "1 - IoU of the mask",
 }
-WITHOUT_PROMPT = "geometry"
+NAMES = {"geometry": "plain", "search": "texts"}  # by what a stage learns; all others together are the focused net
 
 
 class Curve(NamedTuple):
     """Of a stage. ``steps``: since the weights that the runs of a study share; those in which the prompt branch learns
-    alone count for its masks only."""
+    alone count for its masks only, and those of a search for texts for that alone."""
 
     run: str
     learns: str
@@ -50,11 +50,11 @@ def curve_plot(study: Path) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for curve in curves(study):
-        name = f"{curve.run}, {'plain' if curve.learns == WITHOUT_PROMPT else 'focus'}"
+        name = f"{curve.run}, {NAMES.get(curve.learns, 'focus')}"
         lines.setdefault(name, {}).setdefault(curve.measure, []).extend(zip(curve.steps, curve.errors))
     for i, (name, measures) in enumerate(lines.items()):
         for measure, points in measures.items():
-            label = name if measure == "global" else None
+            label = name if measure == next(iter(measures)) else None
             shown[measure].plot(*zip(*sorted(points)), ".-", color=f"C{i}", label=label)
     picture.legend(loc="outside lower center", ncols=4, frameon=False)
     return picture
@@ -63,9 +63,9 @@ def curve_plot(study: Path) -> Figure:
 def _before(stages: dict[str, Any], stage: dict[str, Any], measure: str) -> int:
     """Steps of the stages that led to this one."""
     earlier = stages.get(stage["start"])
-    if earlier is None:
+    if earlier is None or stage["learns"] == "search":
         return 0
-    counts = measure == "mask" or earlier["learns"] != "prompt"
+    counts = earlier["learns"] != "search" and (measure == "mask" or earlier["learns"] != "prompt")
     return _before(stages, earlier, measure) + counts * earlier["steps"]
 
 
@@ -78,7 +78,7 @@ def _of_stage(run: Path, stage: dict[str, Any], stages: dict[str, Any]) -> Itera
         return
     events = EventAccumulator(str(folder), {"images": 1})
     events.Reload()
-    for measure in ("mask",) if stage["learns"] == "prompt" else PANELS:
+    for measure in ("mask",) if stage["learns"] in ("prompt", "search") else PANELS:
         tag = f"validation/error_{measure}"
         if tag in events.Tags()["scalars"]:
             points, before = events.Scalars(tag), _before(stages, stage, measure)

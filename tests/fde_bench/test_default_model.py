@@ -58,10 +58,11 @@ def study(tmp_path_factory):
 
 
 def _pretend_to_train(run):
-    """Curves of a stage that finds, one that goes on with depth, and one without a prompt."""
+    """Curves of a stage that finds, one that goes on with depth, one that learns texts, and one without a prompt."""
     stages = [
         ("find", "prompt", "pretrained", 30),
         ("focus", "decoder", "find", 20),
+        ("texts", "search", "focus", 40),
         ("plain", "geometry", "pretrained", 20),
     ]
     names = ("name", "learns", "start", "steps")
@@ -124,7 +125,8 @@ def test_training_is_told_and_drawn(study, result):
     found = {(c.learns, c.measure): c.steps for c in curves(study / "runs")}
     assert found[("decoder", "mask")] == [40, 50] and found[("prompt", "mask")] == [10, 30]
     assert found[("decoder", "foreground")] == found[("geometry", "foreground")] == [10, 20]
-    assert ("prompt", "global") not in found
+    assert found[("search", "mask")] == [10, 40], "by itself"
+    assert ("prompt", "global") not in found and ("search", "global") not in found
     pictures = [cv2.imread(str(study / "plots" / f"{name}.png")) for name in ("curves", "examples")]
     assert all(picture is not None and picture.std() > 10 for picture in pictures)
 
