@@ -109,7 +109,7 @@ class LitePrompt(PromptBranch):
         self.prior = nn.Conv2d(1, width, 3, padding=1) if config.prior else None
         self.search, self.judges_presence = None, bool(config.text)
         if self.judges_presence:
-            self.search = TextSearch(config.words, config.text, config.heads, config.search, c_geometry, grid)
+            self.search = TextSearch(config.words, config.text, config.heads, config.search, c_geometry)
             self.register_buffer("threshold", torch.tensor(0.5))
 
     def encode_image(self, image: torch.Tensor, tokens: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:

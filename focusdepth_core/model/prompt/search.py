@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from focusdepth_core.model.grids import Grid
 from focusdepth_core.model.prompt.base import TextFeatures
 from focusdepth_core.model.prompt.words import WordEncoder
 
@@ -37,11 +36,10 @@ class Residual(nn.Module):
 
 class TextSearch(nn.Module):
     """``width``: channels at half the input's resolution; ``text``: of the features that texts and places share;
-    ``c_geometry``: of the geometry encoder's tokens on ``grid``, which it looks at as well."""
+    ``c_geometry``: of the geometry encoder's tokens, which it looks at as well."""
 
-    def __init__(self, words: Sequence[str], text: int, heads: int, width: int, c_geometry: int, grid: Grid) -> None:
+    def __init__(self, words: Sequence[str], text: int, heads: int, width: int, c_geometry: int) -> None:
         super().__init__()
-        self.grid = grid
         self.words = WordEncoder(words, text, heads)
         self.asked = nn.Linear(text, text)
         half, quarter, eighth = width, 2 * width, 4 * width
