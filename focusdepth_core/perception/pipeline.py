@@ -220,10 +220,10 @@ def _target_result(
         return TargetResult(target, mask, 0.0, (np.nan, np.nan, np.nan), presence, window=inside.window)
     mask[inside.window] = inside.values
     step = max(1, np.count_nonzero(inside.values) // JUDGED)
-    confidence = float(np.mean(1 / (1 + np.exp(-logit.within(inside.window)[inside.values][::step]))))
+    logits = logit.within(inside.window)[inside.values][::step]
+    confidence = float(np.mean(1 / (1 + np.exp(-logits))))
     low, median, high = quantiles(raw.inside(inside)[inside.values][::step], QUANTILES).tolist()
-    logits = logit.within(inside.window)
-    return TargetResult(target, mask, confidence, (low, median, high), presence, window=inside.window, logits=logits)
+    return TargetResult(target, mask, confidence, (low, median, high), presence, window=inside.window)
 
 
 def _of_all(

@@ -78,7 +78,7 @@ class TargetResult:
     ``raw_quantiles``: 5, 50 and 95 % of the raw depth inside the mask, NaN if it is empty; ``presence``: probability
     that the frame shows what the text names, None from a model that does not judge it; ``factor``: by which its metres
     differ from those that the frame's scale gives; ``window``: the smallest one around the mask, worked out if not
-    given; ``logits``: the mask's in ``window``, if they are known.
+    given.
     """
 
     target: Target
@@ -88,7 +88,6 @@ class TargetResult:
     presence: Optional[float] = None
     factor: float = 1.0
     window: Window = ()  # type: ignore[assignment]
-    logits: Optional[np.ndarray] = None
 
     def __post_init__(self) -> None:
         if not self.window:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -75,20 +73,6 @@ def test_of_points_on_one_side_of_the_target_it_is_the_middle_that_counts(factor
     hint[40:80, 75:] = 0
     found = 1 / factor(factors, raw_of(depth * off), hint)
     assert 1.18 < found < 1.22  # where it was measured it is 1.14
-
-
-def test_points_where_the_mask_is_sure_speak_for_all_of_it(factors: TargetFactors) -> None:
-    depth = true_depth()
-    raw, hint = raw_of(depth * 1.25), measured(depth, 0.5)
-    hint[40:80, 75:100] *= 1.5  # most of the mask lies on something else
-    logits = np.full((40, 40), 1.0, np.float32)
-    logits[:, :15] = 5
-    (result,) = factors.correct([replace(target(raw), logits=logits)], frame_depth(raw), SensorDepth(hint), SCALE, 1.0)
-    assert result.factor == pytest.approx(0.8, rel=1e-3)
-    (few,) = factors.correct(
-        [replace(target(raw), logits=np.full_like(logits, 1))], frame_depth(raw), SensorDepth(hint), SCALE, 1.0
-    )
-    assert few.factor > 1
 
 
 def test_half_of_the_relief_that_the_network_sees_is_believed(factors: TargetFactors) -> None:
