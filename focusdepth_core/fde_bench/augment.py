@@ -22,6 +22,7 @@ PROMPT_MEAN = PROMPT_STD = (0.5, 0.5, 0.5)  # SAM3's
 ASKED, ABSENT = 8, 2  # texts of an image that are asked for at a time, and at least so many that fit nothing in it
 KEPT = 0.5  # share of the target's pixels that a crop shows
 _SIDED = re.compile(r"\b(left|right)", re.IGNORECASE)  # words that a flip would make wrong
+_CHOOSES = re.compile(r"\b(left|right|nearest|farthest)", re.IGNORECASE)  # among several, of which a crop may lack some
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ def _asked(
     labels = _on_canvas(np.ascontiguousarray(named.labels[window][:, mirror]), letterbox)
     mirrored = mirror.step is not None
     present = [text for text in named.present if not (mirrored and _SIDED.search(text))]
+    seen = np.unique(labels)
+    present = [text for text in present if np.isin(named.present[text], seen).all() or not _CHOOSES.search(text)]
     texts = [str(text) for text in rng.permutation(present)[: ASKED - ABSENT]]
     texts = (texts + named.absent)[:ASKED]
     texts = tuple(itertools.islice(itertools.cycle(texts), ASKED))

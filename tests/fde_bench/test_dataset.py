@@ -260,10 +260,12 @@ def test_a_target_that_vanishes_on_the_canvas_is_replaced(manifest):
 
 
 def test_texts_are_asked_for_where_they_fit(manifest):
-    """Also in a crop that is mirrored, in which nothing is asked about sides."""
+    """Also in a crop that is mirrored, in which nothing is asked about sides, or lacks what is chosen among several."""
     row, labels = manifest.row(0), np.zeros((manifest.row(0).height, manifest.row(0).width), np.uint8)
     labels[row.read_mask()], labels[:4, :4] = 1, 2
-    named = Named(labels, {"mug": [1], "thing": [1, 2], "left mug": [1], "corner": [2]}, ["spoon", "red spoon"])
+    present = {"mug": [1], "thing": [1, 2], "left mug": [1], "corner": [2], "nearest thing": [2]}
+    named = Named(labels, present, ["spoon", "red spoon"])
+    chosen = []
     for seed in range(20):
         augment = replace(Augment(), **NO_COLOUR, flip=seed % 2)
         result = sample(row, CANVAS, augment, np.random.default_rng(seed), named)
@@ -272,6 +274,9 @@ def test_texts_are_asked_for_where_they_fit(manifest):
         assert ("left mug" in wanted) == (seed % 2 == 0)
         assert np.array_equal(wanted["mug"], result.mask) and not wanted["spoon"].any()
         assert np.array_equal(wanted["thing"], wanted["mug"] | wanted["corner"])
+        assert ("nearest thing" in wanted) == wanted["corner"].any()
+        chosen.append("nearest thing" in wanted)
+    assert 0 < sum(chosen) < len(chosen)
 
 
 def test_a_loader_that_asks_names_all_targets_of_each_image(manifest):
