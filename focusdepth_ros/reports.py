@@ -55,7 +55,7 @@ def check_lost(status: Status, answer: Answer) -> None:
     if not answer.lost:
         status.settle("lost")
         return
-    ids = ", ".join(f"'{presence.target_id}'" for presence in answer.lost)
+    ids = ", ".join(f"'{presence.target.id}'" for presence in answer.lost)
     status.complain("lost", f"not found for {answer.parameters.lost_after:g} s or more: target {ids}")
 
 

@@ -13,10 +13,11 @@ IMAGE = np.zeros((2, 3, 3), np.uint8)
 
 
 def result(stamp: float, **found: bool) -> FocusResult:
-    targets = tuple(
-        TargetResult(Target(name, text=name), np.full((2, 3), is_found), 1.0, (0, 0, 0))
-        for name, is_found in found.items()
-    )
+    return seen(stamp, *((Target(name, text=name), is_found) for name, is_found in found.items()))
+
+
+def seen(stamp: float, *found: tuple[Target, bool]) -> FocusResult:
+    targets = tuple(TargetResult(t, np.full((2, 3), is_found), 1.0, (0, 0, 0)) for t, is_found in found)
     return FocusResult(Frame(IMAGE, stamp), frame_depth(np.zeros((2, 3), np.float32)), Space.METRIC, targets)
 
 
@@ -28,7 +29,7 @@ def run(*results: FocusResult) -> tuple[Presence, ...]:
 def test_the_age_counts_from_the_image_in_which_it_was_last_found() -> None:
     mug, cup = run(result(1, mug=True, cup=False), result(2, mug=True, cup=True), result(5, mug=True, cup=False))
     assert (mug.age_s, cup.age_s) == (0, 3)
-    assert (mug.target_id, cup.target_id) == ("mug", "cup")
+    assert (mug.target.id, cup.target.id) == ("mug", "cup")
 
 
 def test_what_was_never_found_ages_from_its_first_image() -> None:
@@ -53,3 +54,23 @@ def test_a_target_that_was_not_given_and_stamps_that_fall_start_anew() -> None:
     assert (mug.age_s, mug.share) == (0, 0)
     (mug,) = run(result(9, mug=True), result(1, mug=False), result(2, mug=False))
     assert (mug.age_s, mug.share) == (1, 0)
+
+
+@pytest.mark.parametrize("other", [Target("it", text="bowl"), Target("it", (0, 0, 1, 1)), Target("it", (2, 0, 3, 2))])
+def test_another_target_of_the_same_id_starts_anew(other: Target) -> None:
+    for asked in (Target("it", text="mug"), Target("it", (1, 0, 2, 1))):
+        (now,) = run(seen(1, (asked, False)), seen(12, (other, False)))
+        assert (now.age_s, now.share) == (0, 0), asked
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (Target("it", (0, 0, 2, 1)), Target("it", (1, 0, 3, 1))),  # moved by less than its width
+        (Target("it", (0, 0, 1, 1), "mug"), Target("it", text="mug")),  # carried there by a finder, which lost it
+        (Target("it", (0, 0, 1, 1), "mug"), Target("it", (2, 0, 3, 1), "mug")),  # which saw it elsewhere
+    ],
+)
+def test_a_target_that_moves_stays_the_same(before: Target, now: Target) -> None:
+    (presence,) = run(seen(1, (before, True)), seen(12, (now, False)))
+    assert (presence.age_s, presence.share) == (11, pytest.approx(0.8))
