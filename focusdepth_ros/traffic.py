@@ -29,11 +29,12 @@ class Traffic:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.counts = dict.fromkeys(COUNTS, 0)
-        self._before, self._since, self._cpu_s = dict(self.counts), time.monotonic(), time.process_time()
         self.restart()
 
     def restart(self) -> None:
-        self._overheads = np.zeros(BINS, np.int64)
+        with self._lock:
+            self._before, self._since, self._cpu_s = dict(self.counts), time.monotonic(), time.process_time()
+            self._overheads = np.zeros(BINS, np.int64)
 
     def count(self, what: str) -> None:
         with self._lock:
@@ -53,7 +54,7 @@ class Traffic:
         return [BIN_MS * (1 + int(np.searchsorted(up_to, level * up_to[-1]))) for level in levels]
 
     def rates(self) -> Rates:
-        """Since the last call."""
+        """Since the last call or ``restart``."""
         with self._lock:
             now, cpu_s, seconds = dict(self.counts), time.process_time(), time.monotonic() - self._since
             received, answered = ((now[what] - self._before[what]) / seconds for what in ("received", "answered"))
