@@ -72,9 +72,11 @@ def _from_item(item: FocusTarget, target_id: str) -> Target:
 def _from_detection(item: Any, target_id: str) -> Target:
     """A rotated box becomes the upright one around it."""
     box, centre = item.bbox, item.bbox.center.position
-    if not (box.size_x > 0 and box.size_y > 0):
-        raise ValueError(f"detection '{target_id}' has a box of {box.size_x:g} x {box.size_y:g} px")
-    cos, sin = abs(math.cos(box.center.theta)), abs(math.sin(box.center.theta))
+    theta = box.center.theta
+    if not (box.size_x > 0 and box.size_y > 0 and math.isfinite(theta)):
+        size = f"{box.size_x:g} x {box.size_y:g} px"
+        raise ValueError(f"detection '{target_id}' has a box of {size} turned by {theta:g} rad")
+    cos, sin = abs(math.cos(theta)), abs(math.sin(theta))
     half_width = (box.size_x * cos + box.size_y * sin) / 2
     half_height = (box.size_x * sin + box.size_y * cos) / 2
     sides = (centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height)

@@ -54,7 +54,8 @@ def test_a_rotated_detection_becomes_the_upright_box_around_it() -> None:
         ({"size_y": -4.0}, "detection '0' has a box of 20 x -4 px"),
         ({"size_x": math.inf}, "of target '0' is not finite"),
         ({"x": math.nan}, "of target '0' is not finite"),
-        ({"theta": math.nan}, "of target '0' is not finite"),
+        ({"theta": math.nan}, "detection '0' has a box of 20 x 10 px turned by nan rad"),
+        ({"theta": -math.inf}, "detection '0' has a box of 20 x 10 px turned by -inf rad"),
         ({"size_x": 1e-3}, "of target '0' has no area"),
     ],
 )
