@@ -27,7 +27,7 @@ class Complaint:
 
 
 class Status:
-    """Holds at most one complaint per subject; without any, the state is what there is to say, and ``notes`` after it.
+    """Says the complaints, of which there is at most one per subject, then the state and the notes.
 
     A sentence is logged when a subject's wording changes, numbers aside, and published at once when it is new. Every
     method may be called from any thread.
@@ -107,11 +107,10 @@ class Status:
 
     def _message(self) -> DiagnosticStatus:
         complaints = self._complaints.values()
-        said = [complaint.sentence for complaint in complaints] or [self._state]
         return DiagnosticStatus(
             level=max((complaint.level for complaint in complaints), default=WARN if self._notes else OK),
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: depth",
-            message="; ".join([*said, *self._notes]),
+            message="; ".join([*(complaint.sentence for complaint in complaints), self._state, *self._notes]),
             hardware_id=self._values.get("model", ""),
             values=[KeyValue(key=key, value=value) for key, value in {**self._values, "state": self._state}.items()],
         )
