@@ -28,6 +28,7 @@ from focusdepth_ros.traffic import Traffic
 from focusdepth_ros.transforms import Placement
 
 QUIET_S = 3.0  # without an image until the status complains
+ON_THE_WAY = ("camera_info", "depth_hint", "targets", "transform", "finder")  # what may be wrong before an answer
 
 
 class Job(NamedTuple):
@@ -60,7 +61,7 @@ class Answering:
         self.enabled = True
         self._running = False
         self._session = 0  # one more with each pause and close: what began before is not published after
-        self._publishing = threading.Lock()  # held to publish, and to end what is published to
+        self._publishing = threading.Lock()  # held to publish and to tell of it, and to end what is published to
         self._traffic = Traffic()
         self._last_image = time.monotonic()
         self._presences = Presences()
@@ -77,7 +78,7 @@ class Answering:
         self._last_image = time.monotonic()
         self._traffic.restart()
         self._running = True
-        self._status.state(f"waiting for images on {self._inputs.image_topic}")
+        self._status.state(self._waiting)
 
     def pause(self) -> None:
         self._worker.clear()
@@ -98,9 +99,9 @@ class Answering:
         self._status.settle("camera")
         self._traffic.count("received")
         if not self.enabled:
-            self._status.state("disabled by ~/enable")
+            self._rest("disabled by ~/enable")
         elif not self._outputs.heard:
-            self._status.state("idle: nobody subscribes to an output")
+            self._rest("idle: nobody subscribes to an output")
         elif not self._is_too_old(image) and self._worker.put(Job(self._session, arrived, image)):
             self._traffic.count("dropped")
 
@@ -110,14 +111,28 @@ class Answering:
             return
         self._inputs.check()
         rates = self._traffic.rates()
-        self._status.values({**self._traffic.counts, **reports.costs(self._traffic, rates)})
-        reports.check_publishers(self._status, self._node, self._inputs.image_topic)
-        if time.monotonic() - self._last_image > QUIET_S:
+        is_expected, is_quiet = self.enabled and self._outputs.heard, time.monotonic() - self._last_image > QUIET_S
+        if is_quiet or not is_expected:
+            self._status.forget_passing()
+        if is_quiet:
+            if is_expected:
+                self._status.state(self._waiting)
             topic = self._inputs.image_topic
             self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
-        is_expected = self.enabled and self._outputs.heard
+        self._status.values(self._traffic.counts)
+        self._status.passing(reports.costs(self._traffic, rates))
+        reports.check_publishers(self._status, self._node, self._inputs.image_topic)
         least = self._parameters().min_rate if is_expected else 0.0
         reports.check_rate(self._status, rates.received, rates.answered, least)
+
+    @property
+    def _waiting(self) -> str:
+        return f"waiting for images on {self._inputs.image_topic}"
+
+    def _rest(self, why: str) -> None:
+        """An image is not looked at, so that nothing more is known of the targets."""
+        self._status.settle("lost", "targets", "transform")
+        self._status.state(why)
 
     def _is_too_old(self, image: AnyImage) -> bool:
         most_s, age_s = self._parameters().max_image_age, self._age_s(image)
@@ -139,6 +154,7 @@ class Answering:
         with self._publishing:
             self._running = False
             self._session += 1
+            self._status.forget_passing()
 
     def _work(self, job: Job) -> None:
         try:
@@ -150,6 +166,8 @@ class Answering:
         except Exception as error:  # the worker must live to answer the next image
             self._refuse(job, "model", f"{type(error).__name__} while answering an image: {error}", ERROR)
             self._node.get_logger().debug(traceback.format_exc())
+        if not self._is_on(job.session):  # what it complained of came after all complaints were settled
+            self._status.settle(*ON_THE_WAY)
 
     def _answer(self, image: AnyImage) -> Answer:
         parameters = self._parameters()
@@ -172,13 +190,16 @@ class Answering:
 
     def _publish(self, job: Job, answer: Answer) -> None:
         with self._publishing:
-            if not self._is_on(job.session):
-                return
-            self._outputs.publish(answer)
+            if self._is_on(job.session):
+                self._outputs.publish(answer)
+                self._tell(job, answer)
+
+    def _tell(self, job: Job, answer: Answer) -> None:
         took_ms = 1e3 * (time.monotonic() - job.arrived)
         self._traffic.took(took_ms - answer.result.timings_ms.get("inference", 0.0))
         self._traffic.count("answered")
-        self._status.values({**self._traffic.counts, **reports.answer(answer, self._age_s(job.image))})
+        self._status.values(self._traffic.counts)
+        self._status.passing(reports.answer(answer, self._age_s(job.image)))
         self._status.settle("image", "model")
         reports.check_lost(self._status, answer)
         self._status.state(reports.state(answer, self._inputs.image_topic))
@@ -187,7 +208,7 @@ class Answering:
         return session == self._session and self._node.context.ok()
 
     def _refuse(self, job: Job, subject: str, sentence: str, level: bytes = WARN) -> None:
-        if not self._is_on(job.session):
-            return
-        self._traffic.count("refused")
-        self._status.complain(subject, sentence, level)
+        with self._publishing:
+            if self._is_on(job.session):
+                self._traffic.count("refused")
+                self._status.complain(subject, sentence, level)

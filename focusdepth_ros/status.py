@@ -38,6 +38,7 @@ class Status:
         self._lock = threading.RLock()
         self._state = "unconfigured"
         self._values: dict[str, str] = {}
+        self._passing: dict[str, str] = {}
         self._complaints: dict[str, Complaint] = {}
         self._notes: list[str] = []
         self._logged: dict[str, str] = {}
@@ -55,9 +56,18 @@ class Status:
                 self._publish()
 
     def values(self, values: Mapping[str, object]) -> None:
-        """Key-values for the next message."""
+        """Key-values for the next message and all later ones."""
         with self._lock:
             self._values.update({key: str(value) for key, value in values.items()})
+
+    def passing(self, values: Mapping[str, object]) -> None:
+        """The same, until ``forget_passing``."""
+        with self._lock:
+            self._passing.update({key: str(value) for key, value in values.items()})
+
+    def forget_passing(self) -> None:
+        with self._lock:
+            self._passing.clear()
 
     def note(self, sentence: str) -> None:
         """A warning that holds until ``forget_notes`` and hides nothing else that there is to say."""
@@ -107,12 +117,13 @@ class Status:
 
     def _message(self) -> DiagnosticStatus:
         complaints = self._complaints.values()
+        values = {**self._values, **self._passing, "state": self._state}
         return DiagnosticStatus(
             level=max((complaint.level for complaint in complaints), default=WARN if self._notes else OK),
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: depth",
             message="; ".join([*(complaint.sentence for complaint in complaints), self._state, *self._notes]),
             hardware_id=self._values.get("model", ""),
-            values=[KeyValue(key=key, value=value) for key, value in {**self._values, "state": self._state}.items()],
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
 
     def _publish(self) -> DiagnosticStatus:
