@@ -174,7 +174,8 @@ class Answering:
         request = self._inputs.request(image, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
         presences = self._presences.update(result)
-        answer = Answer(image.header, result, request.info, presences, parameters, memory=self._memory)
+        about_image = image.header, result, request.info, presences, parameters
+        answer = Answer(*about_image, why_no_hint=request.why_no_hint, memory=self._memory)
         return answer if answer.why_not_metric else replace(answer, placement=self._place(answer))
 
     def _place(self, answer: Answer) -> Placement | None:

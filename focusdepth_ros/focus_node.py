@@ -131,12 +131,12 @@ class FocusNode(LifecycleNode):
         """Back to what the constructor made."""
         self._inputs.close()
         self._inputs.targets.clear()
-        self._status.settle_all()
-        self._status.forget_notes()
         answering, self._answering = self._answering, None
         if answering is not None:
             answering.close()
             self._closed.add(answering)
+        self._status.settle_all()
+        self._status.forget_notes()
 
     def _on_report(self, sentence: str) -> None:
         """Of an engine: how far it is built, which is over with configure; that it is not verified, which stays; and
