@@ -26,7 +26,8 @@ SPAN_POINTS = 4000  # of which the quantiles of more are taken: every n-th is as
 @dataclass(frozen=True)
 class Answer:
     """``header``: of the image; ``info``: its camera_info if that is usable; ``presences``: of the result's targets;
-    ``placement``: of what is told in metres, None if that is not known; ``memory``: for its messages.
+    ``placement``: of what is told in metres, None if that is not known; ``why_no_hint``: empty if there is one;
+    ``memory``: for its messages.
     """
 
     header: Header
@@ -35,6 +36,7 @@ class Answer:
     presences: tuple[Presence, ...]
     parameters: Parameters
     placement: Optional[Placement] = None
+    why_no_hint: str = ""
     memory: ImageMemory = field(default_factory=ImageMemory)
 
     @property
@@ -60,8 +62,9 @@ class Answer:
         if self.scale is not None or self.result.space is Space.METRIC:
             return ""
         if self.result.scale is None:
-            return "no usable depth_hint with the image's stamp"
-        return f"the last usable depth_hint is older than scale.max_age = {self.parameters.max_scale_age:g} s"
+            return self.why_no_hint or "depth_hint and image do not fit together"
+        too_old = f"the last usable depth_hint is older than scale.max_age = {self.parameters.max_scale_age:g} s"
+        return f"{too_old}: {self.why_no_hint}" if self.why_no_hint else too_old
 
     @property
     def is_metric(self) -> bool:

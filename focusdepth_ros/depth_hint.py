@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Union
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -24,25 +24,38 @@ LEAST = 100  # measured pixels in these; the median of fewer may be that of gros
 
 
 class HintInput:
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: Status, topic: str) -> None:
         self._status = status
+        self._topic = topic
         self._hints: StampBuffer[Image] = StampBuffer(PAIR_DEPTH)
         self.add = self._hints.add
         self.clear = self._hints.clear
 
-    def of(self, stamp: Time, size: Size, wait_s: float) -> Optional[np.ndarray]:
-        """At the image's size and as ``Pipeline.process`` takes it, or None; waits at most ``wait_s`` for the message
-        of the image's stamp."""
+    def of(self, stamp: Time, size: Size, wait_s: float, is_published: bool) -> Union[np.ndarray, str]:
+        """At the image's size and as ``Pipeline.process`` takes it, or why there is none; waits at most ``wait_s`` for
+        the message of the image's stamp."""
         msg = self._hints.take(stamp, wait_s)
         if msg is None:
-            return None
+            return self._why_none(stamp, is_published)
         try:
             hint = _checked(msg, size)
         except ValueError as error:
             self._status.complain("depth_hint", f"{error}; it is ignored")
-            return None
+            return "no usable depth_hint"
         self._status.settle("depth_hint")
         return hint
+
+    def _why_none(self, stamp: Time, is_published: bool) -> str:
+        if not is_published:
+            self._status.settle("depth_hint")
+            return f"nobody publishes {self._topic}"
+        off_ns = self._hints.distance_ns(stamp)
+        if off_ns is None:
+            return f"nothing has come on {self._topic}"
+        return (
+            f"no depth_hint has the image's stamp, the nearest one is {off_ns / 1e9:.3g} s off: "
+            "let the driver synchronise depth and colour"
+        )
 
 
 def _checked(msg: Image, size: Size) -> np.ndarray:

@@ -36,12 +36,15 @@ AnyImage = Union[Image, CompressedImage]
 
 @dataclass(frozen=True)
 class Request:
-    """One image with what belongs to it. ``info``: the camera_info behind ``frame.intrinsics``; both or neither."""
+    """One image with what belongs to it. ``info``: the camera_info behind ``frame.intrinsics``; both or neither;
+    ``why_no_hint``: empty if there is one.
+    """
 
     frame: Frame
     targets: tuple[Target, ...]
     depth_hint: Optional[np.ndarray]
     info: Optional[CameraInfo]
+    why_no_hint: str
 
 
 class Inputs:
@@ -59,13 +62,13 @@ class Inputs:
         self._parameters = parameters
         self._on_image = on_image
         self._calibration = CalibrationInput(status)
-        self._hint = HintInput(status)
         self.targets = TargetInput(status)
         self.transforms = Transforms(node)
         self._subscriptions: list[Any] = []
         self.image_topic = node.resolve_topic_name("image")
         self._info_topic = node.resolve_topic_name("camera_info")
         self._hint_topic = node.resolve_topic_name("depth_hint")
+        self._hint = HintInput(status, self._hint_topic)
         self._click_topic = node.resolve_topic_name("clicked_point")
 
     def open(self, check: Callable[[Target], None]) -> None:
@@ -103,16 +106,15 @@ class Inputs:
         """
         rgb = image_msgs.to_rgb(image) if isinstance(image, Image) else compressed.to_rgb(image)
         size, stamp = (rgb.shape[1], rgb.shape[0]), image.header.stamp
-        wait_s = self._wait_s(self._info_topic, parameters)
+        wait_s = parameters.pair_wait if self._node.count_publishers(self._info_topic) else 0.0
         calibration = self._calibration.of(stamp, size, self.image_topic, wait_s, parameters.rectified)
         nv12 = image_msgs.nv12(image) if isinstance(image, Image) else None
         frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics, nv12)
-        hint = self._hint.of(stamp, size, self._wait_s(self._hint_topic, parameters))
+        is_published = self._node.count_publishers(self._hint_topic) > 0
+        hint = self._hint.of(stamp, size, parameters.pair_wait if is_published else 0.0, is_published)
         usable = self.targets.usable(frame, stamp_ns(stamp), parameters)
-        return Request(frame, usable, hint, calibration and calibration.info)
-
-    def _wait_s(self, topic: str, parameters: Parameters) -> float:
-        return parameters.pair_wait if self._node.count_publishers(topic) else 0.0
+        depth_hint, why_none = (None, hint) if isinstance(hint, str) else (hint, "")
+        return Request(frame, usable, depth_hint, calibration and calibration.info, why_none)
 
     def _on_click(self, msg: PointStamped) -> None:
         self.targets.hold(lambda: self._clicked(msg))

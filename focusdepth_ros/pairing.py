@@ -45,6 +45,12 @@ class StampBuffer(Generic[M]):
             self._arrived.wait_for(lambda: any(0 <= ns - wanted < LATE_NS for ns in self._messages), timeout_s)
             return self._messages.get(wanted)
 
+    def distance_ns(self, stamp: Time) -> Optional[int]:
+        """To the stamp of the nearest message; None without any."""
+        wanted = stamp_ns(stamp)
+        with self._arrived:
+            return min((abs(ns - wanted) for ns in self._messages), default=None)
+
     def newest(self) -> Optional[M]:
         """The message that came last."""
         with self._arrived:
