@@ -84,7 +84,7 @@ class TargetInput:
 
     def clear(self) -> None:
         self._replace((TargetSet(),))
-        self._status.settle("target message", "targets")
+        self._status.settle("target message", "targets", "lost")
 
     def usable(self, frame: Frame, image_ns: int, parameters: Parameters) -> tuple[Target, ...]:
         """Those that fit the image's time and size; complains of the others."""

@@ -9,10 +9,11 @@ import pytest
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
 from lifecycle_msgs.msg import Transition
-from std_srvs.srv import SetBool
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
 
 from focusdepth_ros import answering
-from tests.ros.harness import Rig, camera_info, image
+from tests.ros.harness import Rig, camera_info, depth_hint, fake_pipeline, image
 
 DISTORTED = "camera_info has lens distortion"
 
@@ -41,3 +42,53 @@ def test_what_is_true_of_an_answer_ends_with_the_images(make_rig: Any, monkeypat
     assert rig.transition(Transition.TRANSITION_DEACTIVATE)
     rig.spin_until(lambda: rig.value("state") == "inactive", "inactive")
     assert (rig.value("metric"), rig.value("image_rate"), rig.value("answered")) == ("", "", "2")
+
+
+def test_the_status_says_why_no_depth_hint_is_used(make_rig: Any) -> None:
+    rig = make_rig(pair_wait=10.0)
+    rig.start("targets_3d")
+    for topic, msg in {"camera_info": camera_info(1), "depth_hint": depth_hint(1, 20, 10), "image": image(1)}.items():
+        rig.send(topic, msg)
+    rig.spin_until(lambda: "depth_hint is 20 x 10" in rig.said(), "a hint that does not fit")
+    late = depth_hint(2)
+    late.header.stamp.nanosec += 17_000_000
+    rig.send("depth_hint", late)
+    rig.send("image", image(2))
+    rig.spin_until(
+        lambda: rig.said().endswith(
+            "; relative depth only: no depth_hint has the image's stamp, the nearest one is 0.017 s off: "
+            "let the driver synchronise depth and colour"
+        ),
+        "the distance",
+    )
+    rig.probe.destroy_publisher(rig._publishers.pop("depth_hint"))
+    rig.spin_until(lambda: not rig.node.count_publishers("/depth_hint"), "no publisher")
+    rig.send("image", image(3))
+    rig.spin_until(lambda: rig.said().endswith("relative depth only: nobody publishes /depth_hint"), "the reason")
+    assert "depth_hint is 20 x 10" not in rig.said()
+
+
+def test_the_status_says_that_no_depth_hint_has_come(make_rig: Any) -> None:
+    rig = make_rig(pair_wait=0.1)
+    rig.start("targets_3d")
+    rig.send("camera_info", camera_info(1))
+    rig.send("image", image(1))
+    rig.spin_until(lambda: rig.said().endswith("relative depth only: nothing has come on /depth_hint"), "the reason")
+
+
+@pytest.mark.parametrize(
+    ("service", "request_"), [("clear_targets", Trigger.Request()), ("enable", SetBool.Request(data=False))]
+)
+def test_a_target_that_is_no_longer_looked_for_is_not_lost(make_rig: Any, service: str, request_: Any) -> None:
+    rig = make_rig(lambda _: fake_pipeline(rig.engine, ("box", "text")), target__lost_after=1.0)
+    rig.start("targets_3d")
+    rig.focus(String(data="red mug"))
+    for seconds in (1, 2):
+        rig.send("image", image(seconds))
+        rig.answer(seconds, "targets_3d")
+    rig.spin_until(lambda: "not found for 1 s or more" in rig.said(), "a lost target")
+    kind = Trigger if service == "clear_targets" else SetBool
+    assert rig.call(kind, service, request_).success
+    if service == "enable":
+        rig.send("image", image(3))
+    rig.spin_until(lambda: "not found for" not in rig.said(), "no complaint")
