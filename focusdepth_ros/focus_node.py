@@ -74,14 +74,11 @@ class FocusNode(LifecycleNode):
         self._status.values({"engine": ""})
         try:
             pipeline = self._make_pipeline(self._store.current)
+            outputs = Outputs(self, self._status)
         except Exception as error:  # of whatever kind: the node must live to be configured anew
             self._status.forget_notes()
-            self._status.complain("configure", f"cannot be configured: {error}", ERROR)
-            self._status.state("unconfigured")
-            self.get_logger().debug(traceback.format_exc())
-            return TransitionCallbackReturn.FAILURE
-        self._status.settle("configure")
-        outputs = Outputs(self, self._status)
+            return self._failed("configured", error, "unconfigured")
+        self._status.settle("transition")
         self._answering = Answering(self, self._status, self._inputs, outputs, pipeline, lambda: self._store.current)
         self._answering.enabled = self._enabled
         model = pipeline.model
@@ -91,10 +88,14 @@ class FocusNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._answering is not None
-        result = super().on_activate(state)
-        self._inputs.open(self._answering.check_target)
+        try:
+            self._inputs.open(self._answering.check_target)
+        except Exception as error:  # such as a bad qos_overrides, of which rclpy would not tell
+            self._inputs.close()
+            return self._failed("activated", error, "inactive")
+        self._status.settle("transition")
         self._answering.resume()
-        return result
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         assert self._answering is not None
@@ -126,6 +127,12 @@ class FocusNode(LifecycleNode):
         if not all(answering.join(max(0.0, end - time.monotonic())) for answering in self._closed):
             self.get_logger().warning(f"an inference has not ended within {EXIT_S:g} s; leaving it behind")
         super().destroy_node()
+
+    def _failed(self, what: str, error: Exception, state: str) -> TransitionCallbackReturn:
+        self._status.complain("transition", f"cannot be {what}: {error}", ERROR)
+        self._status.state(state)
+        self.get_logger().debug(traceback.format_exc())
+        return TransitionCallbackReturn.FAILURE
 
     def _release(self) -> None:
         """Back to what the constructor made."""

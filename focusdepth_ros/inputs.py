@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
@@ -146,7 +147,7 @@ class Inputs:
             kind,
             topic,
             callback,
-            profile,
+            copy(profile),  # into which rclpy writes what qos_overrides say
             event_callbacks=qos.subscription_events(
                 name, lambda reason: self._status.complain(f"qos {name}", reason, lasts_s=qos.MISMATCH_S)
             ),

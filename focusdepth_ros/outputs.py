@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -10,7 +11,7 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from focusdepth_ros import answer_msgs, qos
+from focusdepth_ros import answer_msgs, qos, reports
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.detections_3d import Detection3DArray, detections_3d
 from focusdepth_ros.msg import FocusTarget3DArray
@@ -34,14 +35,24 @@ OUTPUTS: tuple[tuple[str, type, QoSProfile, Maker], ...] = (
 class Outputs:
     def __init__(self, node: LifecycleNode, status: Status) -> None:
         self._node = node
-        self._makers: list[tuple[Any, Maker]] = [
-            (_publisher(node, status, topic, kind, profile), maker) for topic, kind, profile, maker in OUTPUTS
-        ]
+        self._status = status
+        self._makers: list[tuple[Any, Maker]] = []
+        try:
+            for topic, kind, profile, maker in OUTPUTS:
+                self._makers.append((_publisher(node, topic, kind, profile), maker))
+        except Exception:
+            self.destroy()
+            raise
 
     @property
     def heard(self) -> bool:
         """Whether anybody subscribes to anything."""
         return any(publisher.get_subscription_count() for publisher, _ in self._makers)
+
+    def check(self) -> None:
+        """To be called every second or so: complains of subscribers that hear nothing."""
+        for publisher, _ in self._makers:
+            reports.check_publisher(self._status, self._node, publisher)
 
     def publish(self, answer: Answer) -> None:
         """On each topic that is heard; everything is made before anything is sent."""
@@ -56,14 +67,10 @@ class Outputs:
         self._makers.clear()
 
 
-def _publisher(node: LifecycleNode, status: Status, topic: str, kind: type, profile: QoSProfile) -> Any:
-    name = node.resolve_topic_name(topic)
+def _publisher(node: LifecycleNode, topic: str, kind: type, profile: QoSProfile) -> Any:
     return node.create_lifecycle_publisher(
         kind,
         topic,
-        profile,
-        event_callbacks=qos.publisher_events(
-            name, lambda reason: status.complain(f"qos {name}", reason, lasts_s=qos.MISMATCH_S)
-        ),
+        copy(profile),  # into which rclpy writes what qos_overrides say
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )

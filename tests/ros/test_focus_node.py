@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -158,6 +159,29 @@ def test_qos_can_be_overridden_per_topic(make_rig: Any) -> None:
     rig.spin_until(lambda: rig.node.count_subscribers(f"/focus_node/{RELATIVE}"), "the subscriber")
     rig.send("image", image(1))
     rig.spin_until(lambda: got, "an answer by reliable transport")
+    (mask,) = rig.node.get_publishers_info_by_topic("/focus_node/target_mask")
+    assert mask.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence", "state", "made"),
+    [
+        ("/focus_node/depth/image_rect.publisher", "cannot be configured", "unconfigured", f"/focus_node/{RELATIVE}"),
+        ("/image.subscription", "cannot be activated", "inactive", "/camera_info"),
+    ],
+)
+def test_a_topic_that_cannot_be_made_is_named_and_none_is_left(
+    make_rig: Any, override: str, sentence: str, state: str, made: str
+) -> None:
+    rig = make_rig(**{f"qos_overrides.{override}.reliability": "bestest"})
+    assert rig.transition(Transition.TRANSITION_CONFIGURE) == (state == "inactive")
+    if state == "inactive":
+        assert not rig.transition(Transition.TRANSITION_ACTIVATE)
+    rig.spin_until(lambda: f"{sentence}: " in rig.said() and rig.value("state") == state, "the sentence")
+    assert "`bestest`" in rig.said() and rig.statuses[-1].level == DiagnosticStatus.ERROR
+    assert rig.call(GetState, "get_state", GetState.Request()).current_state.label == state
+    count = {"inactive": rig.node.count_subscribers, "unconfigured": rig.node.count_publishers}[state]
+    rig.spin_until(lambda: not count(made), f"no {made}")
 
 
 def test_status_and_diagnostics_tell_what_runs(rig: Rig) -> None:
@@ -277,7 +301,9 @@ def test_old_images_are_dropped_and_counted(rig: Rig) -> None:
 
 def test_a_second_camera_on_the_topic_is_told(rig: Rig) -> None:
     second = rig.probe.create_publisher(Image, "image", 10)
-    rig.spin_until(lambda: rig.said().startswith("2 nodes publish /image: their images are answered in turn"), "the sentence")
+    rig.spin_until(
+        lambda: rig.said().startswith("2 nodes publish /image: their images are answered in turn"), "the sentence"
+    )
     rig.probe.destroy_publisher(second)
     rig.spin_until(lambda: rig.said() == "waiting for images on /image", "all well again")
 
