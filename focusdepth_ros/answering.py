@@ -110,6 +110,7 @@ class Answering:
         if not self._running:
             return
         self._inputs.check()
+        self._outputs.check()
         rates = self._traffic.rates()
         is_expected, is_quiet = self.enabled and self._outputs.heard, time.monotonic() - self._last_image > QUIET_S
         if is_quiet or not is_expected:
@@ -121,7 +122,6 @@ class Answering:
             self._status.complain("camera", f"no image has come on {topic} for {QUIET_S:g} s or more")
         self._status.values(self._traffic.counts)
         self._status.passing(reports.costs(self._traffic, rates))
-        reports.check_publishers(self._status, self._node, self._inputs.image_topic)
         least = self._parameters().min_rate if is_expected else 0.0
         reports.check_rate(self._status, rates.received, rates.answered, least)
 

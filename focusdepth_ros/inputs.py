@@ -17,7 +17,7 @@ from std_msgs.msg import String
 
 from focusdepth_core.perception.frame import Frame
 from focusdepth_core.perception.target import Target
-from focusdepth_ros import compressed, image_msgs, qos, target_msgs
+from focusdepth_ros import compressed, image_msgs, qos, reports, target_msgs
 from focusdepth_ros.camera_info import CalibrationInput, intrinsics_of
 from focusdepth_ros.depth_hint import HintInput
 from focusdepth_ros.msg import FocusTargetArray
@@ -88,7 +88,12 @@ class Inputs:
         self.check()
 
     def check(self) -> None:
-        """To be called every second or so: TF must have been heard for a while when it is needed."""
+        """To be called every second or so: complains of publishers that are not heard, or that share a camera's topic.
+        TF must have been heard for a while when it is needed.
+        """
+        for subscription in self._subscriptions:
+            reports.check_subscription(self._status, self._node, subscription)
+        reports.check_publishers(self._status, self._node, self.image_topic, self._info_topic, self._hint_topic)
         if self._parameters().target_frame or self._node.count_publishers(self._click_topic):
             self.transforms.listen()
 
@@ -142,15 +147,11 @@ class Inputs:
         self.image_topic = self._node.resolve_topic_name(topic)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
-        name = self._node.resolve_topic_name(topic)
         subscription = self._node.create_subscription(
             kind,
             topic,
             callback,
             copy(profile),  # into which rclpy writes what qos_overrides say
-            event_callbacks=qos.subscription_events(
-                name, lambda reason: self._status.complain(f"qos {name}", reason, lasts_s=qos.MISMATCH_S)
-            ),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._subscriptions.append(subscription)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rclpy.qos import (
+    QoSCompatibility,
     QoSDurabilityPolicy,
     QoSHistoryPolicy,
     QoSProfile,
     QoSReliabilityPolicy,
-    qos_policy_name_from_kind,
+    qos_check_compatible,
 )
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-
-Report = Callable[[str], None]
-
-MISMATCH_S = 30.0  # how long a mismatch is in the status; the middleware does not tell when it is over
 
 
 def stream(depth: int, reliability: str = "best_effort") -> QoSProfile:
@@ -39,23 +29,7 @@ def latched() -> QoSProfile:
     )
 
 
-def publisher_events(topic: str, report: Report) -> PublisherEventCallbacks:
-    return PublisherEventCallbacks(
-        incompatible_qos=lambda event: report(
-            f"a subscriber of {topic} gets nothing: it asks for another {_policy(event)} than offered; "
-            f"set qos_overrides.{topic}.publisher.*"
-        )
-    )
-
-
-def subscription_events(topic: str, report: Report) -> SubscriptionEventCallbacks:
-    return SubscriptionEventCallbacks(
-        incompatible_qos=lambda event: report(
-            f"nothing comes from a publisher of {topic}: it offers another {_policy(event)} than asked for; "
-            f"set qos_overrides.{topic}.subscription.*"
-        )
-    )
-
-
-def _policy(event: object) -> str:
-    return str(qos_policy_name_from_kind(event.last_policy_kind)).lower()  # type: ignore[attr-defined]
+def mismatch(publisher: QoSProfile, subscription: QoSProfile) -> str:
+    """Why nothing comes from the one to the other; empty if something does, or if that cannot be told."""
+    compatibility, reason = qos_check_compatible(publisher, subscription)
+    return reason.removeprefix("ERROR: ").split(";")[0].lower() if compatibility == QoSCompatibility.ERROR else ""

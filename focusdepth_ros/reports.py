@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from rclpy.node import Node
+from collections.abc import Iterable
+from typing import Any
 
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from focusdepth_ros import qos
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.status import Status
 from focusdepth_ros.traffic import Rates, Traffic, memory_mb
@@ -67,9 +72,31 @@ def check_rate(status: Status, received: float, answered: float, least: float) -
     status.complain("rate", f"{culprit} slow: {received:.1f} images and {answered:.1f} answers per s, below {least:g}")
 
 
-def check_publishers(status: Status, node: Node, topic: str) -> None:
-    count = node.count_publishers(topic)
-    if count < 2:
-        status.settle("publishers")
+def check_publishers(status: Status, node: Node, *topics: str) -> None:
+    for topic in topics:
+        count = node.count_publishers(topic)
+        if count < 2:
+            status.settle(f"publishers {topic}")
+        else:
+            status.complain(f"publishers {topic}", f"{count} nodes publish {topic}: what they send is taken in turn")
+
+
+def check_subscription(status: Status, node: Node, subscription: Any) -> None:
+    topic, own = subscription.topic_name, subscription.qos_profile
+    pairs = ((info.qos_profile, own) for info in node.get_publishers_info_by_topic(topic))
+    _check_qos(status, topic, pairs, f"nothing comes from a publisher of {topic}", "subscription")
+
+
+def check_publisher(status: Status, node: Node, publisher: Any) -> None:
+    topic, own = publisher.topic_name, publisher.qos_profile
+    pairs = ((own, info.qos_profile) for info in node.get_subscriptions_info_by_topic(topic))
+    _check_qos(status, topic, pairs, f"a subscriber of {topic} gets nothing", "publisher")
+
+
+def _check_qos(status: Status, topic: str, pairs: Iterable[tuple[QoSProfile, QoSProfile]], what: str, own: str) -> None:
+    """``pairs``: of publisher and subscription."""
+    reasons = list(filter(None, (qos.mismatch(*pair) for pair in pairs)))
+    if reasons:
+        status.complain(f"qos {topic}", f"{what}: {reasons[0]}; set qos_overrides.{topic}.{own}.*")
     else:
-        status.complain("publishers", f"{count} nodes publish {topic}: their images are answered in turn")
+        status.settle(f"qos {topic}")

@@ -31,7 +31,9 @@ from focusdepth_core.perception.pipeline import Pipeline
 from focusdepth_ros import qos
 from focusdepth_ros.focus_node import FocusNode
 from focusdepth_ros.image_msgs import pixels
-from tests.ros.harness import RELATIVE, TIMEOUT_S, FakeEngine, Rig, fake_pipeline, image, roi
+from tests.ros.harness import INPUT_TYPES, RELATIVE, TIMEOUT_S, FakeEngine, Rig, fake_pipeline, image, roi
+
+CAMERA = ("image", "camera_info", "depth_hint")
 
 
 def test_transitions_do_not_wait_for_an_inference(rig: Rig) -> None:
@@ -136,18 +138,23 @@ def test_enable(rig: Rig) -> None:
 
 
 def test_an_incompatible_subscriber_is_named_in_the_status(rig: Rig) -> None:
-    rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", lambda msg: None, qos.stream(1, "reliable"))
-    rig.spin_until(
-        lambda: "a subscriber of /focus_node/relative_depth/image gets nothing" in rig.said(), "the sentence"
+    asking = rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", print, qos.stream(1, "reliable"))
+    sentence = (
+        f"a subscriber of /focus_node/{RELATIVE} gets nothing: best effort publisher and reliable subscription; "
+        f"set qos_overrides./focus_node/{RELATIVE}.publisher.*"
     )
-    assert "reliability" in rig.said()
+    rig.spin_until(lambda: sentence in rig.said(), "the sentence")
+    rig.probe.destroy_subscription(asking)
+    rig.spin_until(lambda: sentence not in rig.said(), "no sentence once it is gone")
 
 
 def test_an_incompatible_camera_is_named_in_the_status(make_rig: Any) -> None:
     rig = make_rig(qos__reliability="reliable")
-    rig.probe.create_publisher(Image, "image", qos.stream(1))
+    camera = rig.probe.create_publisher(Image, "image", qos.stream(1))
     rig.start()
     rig.spin_until(lambda: "nothing comes from a publisher of /image" in rig.said(), "the sentence")
+    rig.probe.destroy_publisher(camera)
+    rig.spin_until(lambda: "nothing comes from" not in rig.said(), "no sentence once it is gone")
 
 
 def test_qos_can_be_overridden_per_topic(make_rig: Any) -> None:
@@ -300,12 +307,12 @@ def test_old_images_are_dropped_and_counted(rig: Rig) -> None:
 
 
 def test_a_second_camera_on_the_topic_is_told(rig: Rig) -> None:
-    second = rig.probe.create_publisher(Image, "image", 10)
-    rig.spin_until(
-        lambda: rig.said().startswith("2 nodes publish /image: their images are answered in turn"), "the sentence"
-    )
-    rig.probe.destroy_publisher(second)
-    rig.spin_until(lambda: rig.said() == "waiting for images on /image", "all well again")
+    second = [rig.probe.create_publisher(INPUT_TYPES[topic], topic, 10) for topic in CAMERA]
+    for topic in CAMERA:
+        rig.spin_until(lambda t=topic: f"2 nodes publish /{t}: what they send is taken in turn" in rig.said(), topic)
+    for publisher in second:
+        rig.probe.destroy_publisher(publisher)
+    rig.spin_until(lambda: "nodes publish" not in rig.said(), "all well again")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
