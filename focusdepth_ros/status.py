@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 import time
@@ -23,7 +22,6 @@ PERIOD_S = 1.0
 class Complaint:
     level: bytes
     sentence: str
-    until: float = math.inf  # of time.monotonic
 
 
 class Status:
@@ -44,7 +42,8 @@ class Status:
         self._logged: dict[str, str] = {}
         self._publisher = node.create_publisher(DiagnosticStatus, "~/status", qos.latched())
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        node.create_timer(PERIOD_S, self._publish_all, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._diagnosed = time.monotonic()
+        node.create_timer(PERIOD_S, self._diagnose, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._publish()
 
     def state(self, sentence: str) -> None:
@@ -82,13 +81,13 @@ class Status:
         with self._lock:
             self._notes.clear()
 
-    def complain(self, subject: str, sentence: str, level: bytes = WARN, lasts_s: float = math.inf) -> None:
-        """Until ``settle``, or for ``lasts_s`` if nothing will tell when it is over."""
+    def complain(self, subject: str, sentence: str, level: bytes = WARN) -> None:
+        """Until ``settle``."""
         with self._lock:
             self._log(subject, sentence, level)
             known = self._complaints.get(subject)
-            self._complaints[subject] = Complaint(level, sentence, time.monotonic() + lasts_s)
-            if known is None or (known.level, known.sentence) != (level, sentence):
+            self._complaints[subject] = Complaint(level, sentence)
+            if known != self._complaints[subject]:
                 self._publish()
 
     def settle(self, *subjects: str) -> None:
@@ -126,19 +125,21 @@ class Status:
             values=[KeyValue(key=key, value=value) for key, value in values.items()],
         )
 
-    def _publish(self) -> DiagnosticStatus:
-        message = self._message()
-        if self._node.context.ok():  # the worker may outlive the context at the end of the process
-            self._publisher.publish(message)
-        return message
+    def _publish(self) -> None:
+        if time.monotonic() - self._diagnosed > PERIOD_S:  # no timer is served while a model is opened
+            self._diagnose()
+        elif self._node.context.ok():  # the worker may outlive the context at the end of the process
+            self._publisher.publish(self._message())
 
-    def _publish_all(self) -> None:
+    def _diagnose(self) -> None:
         with self._lock:
-            self.settle(*[subject for subject, c in self._complaints.items() if c.until < time.monotonic()])
-            message = self._publish()
-        array = DiagnosticArray(status=[message])
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
+            if not self._node.context.ok():
+                return
+            array = DiagnosticArray(status=[self._message()])
+            array.header.stamp = self._node.get_clock().now().to_msg()
+            self._publisher.publish(array.status[0])
+            self._diagnostics.publish(array)
+            self._diagnosed = time.monotonic()
 
 
 def _wording(sentence: str) -> str:

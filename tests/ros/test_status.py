@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from focusdepth_ros import answering
+from focusdepth_ros import status as status_module
+from focusdepth_ros.focus_node import FocusNode
 from tests.ros.harness import Rig, camera_info, depth_hint, fake_pipeline, image
 
 DISTORTED = "camera_info has lens distortion"
@@ -92,3 +97,14 @@ def test_a_target_that_is_no_longer_looked_for_is_not_lost(make_rig: Any, servic
     if service == "enable":
         rig.send("image", image(3))
     rig.spin_until(lambda: "not found for" not in rig.said(), "no complaint")
+
+
+def test_diagnostics_go_on_while_a_model_is_opened(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "PERIOD_S", 0.2)
+    node, arrays = FocusNode(namespace="/opening"), list[DiagnosticArray]()
+    monkeypatch.setattr(node._status, "_diagnostics", SimpleNamespace(publish=arrays.append))
+    for percent in (10, 20):  # no executor serves the node
+        time.sleep(0.3)
+        node._status.state(f"building engine: {percent} %")
+    assert [array.status[0].message for array in arrays] == ["building engine: 10 %", "building engine: 20 %"]
+    node.destroy_node()
