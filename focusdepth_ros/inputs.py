@@ -92,7 +92,7 @@ class Inputs:
         TF must have been heard for a while when it is needed.
         """
         for subscription in self._subscriptions:
-            reports.check_subscription(self._status, self._node, subscription)
+            reports.check_subscription(self._status, self._node, subscription.topic_name)
         reports.check_publishers(self._status, self._node, self.image_topic, self._info_topic, self._hint_topic)
         if self._parameters().target_frame or self._node.count_publishers(self._click_topic):
             self.transforms.listen()

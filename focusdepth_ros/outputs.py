@@ -52,7 +52,7 @@ class Outputs:
     def check(self) -> None:
         """To be called every second or so: complains of subscribers that hear nothing."""
         for publisher, _ in self._makers:
-            reports.check_publisher(self._status, self._node, publisher)
+            reports.check_publisher(self._status, self._node, publisher.topic_name)
 
     def publish(self, answer: Answer) -> None:
         """On each topic that is heard; everything is made before anything is sent."""

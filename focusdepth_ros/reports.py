@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 
 from focusdepth_ros import qos
 from focusdepth_ros.answer import Answer
@@ -81,21 +80,24 @@ def check_publishers(status: Status, node: Node, *topics: str) -> None:
             status.complain(f"publishers {topic}", f"{count} nodes publish {topic}: what they send is taken in turn")
 
 
-def check_subscription(status: Status, node: Node, subscription: Any) -> None:
-    topic, own = subscription.topic_name, subscription.qos_profile
-    pairs = ((info.qos_profile, own) for info in node.get_publishers_info_by_topic(topic))
-    _check_qos(status, topic, pairs, f"nothing comes from a publisher of {topic}", "subscription")
+def check_subscription(status: Status, node: Node, topic: str) -> None:
+    ends = node.get_publishers_info_by_topic(topic), _own(node, node.get_subscriptions_info_by_topic(topic))
+    _check_qos(status, topic, ends, f"nothing comes from a publisher of {topic}", "subscription")
 
 
-def check_publisher(status: Status, node: Node, publisher: Any) -> None:
-    topic, own = publisher.topic_name, publisher.qos_profile
-    pairs = ((own, info.qos_profile) for info in node.get_subscriptions_info_by_topic(topic))
-    _check_qos(status, topic, pairs, f"a subscriber of {topic} gets nothing", "publisher")
+def check_publisher(status: Status, node: Node, topic: str) -> None:
+    ends = _own(node, node.get_publishers_info_by_topic(topic)), node.get_subscriptions_info_by_topic(topic)
+    _check_qos(status, topic, ends, f"a subscriber of {topic} gets nothing", "publisher")
 
 
-def _check_qos(status: Status, topic: str, pairs: Iterable[tuple[QoSProfile, QoSProfile]], what: str, own: str) -> None:
-    """``pairs``: of publisher and subscription."""
-    reasons = list(filter(None, (qos.mismatch(*pair) for pair in pairs)))
+def _own(node: Node, ends: list[Any]) -> list[Any]:
+    """As the graph has them: what was asked for leaves open what the middleware has filled in."""
+    return [end for end in ends if (end.node_name, end.node_namespace) == (node.get_name(), node.get_namespace())]
+
+
+def _check_qos(status: Status, topic: str, ends: tuple[list[Any], list[Any]], what: str, own: str) -> None:
+    """``ends``: publishers and subscriptions of the topic."""
+    reasons = list(filter(None, (qos.mismatch(p.qos_profile, s.qos_profile) for p, s in product(*ends))))
     if reasons:
         status.complain(f"qos {topic}", f"{what}: {reasons[0]}; set qos_overrides.{topic}.{own}.*")
     else:
