@@ -19,7 +19,8 @@ from launch.substitutions import LaunchConfiguration
 from launch import LaunchDescription
 
 FOCUS = os.path.join(get_package_share_directory("focusdepth_ros"), "launch", "focus.launch.py")
-SIMULATED = {"use_sim_time": "true"}
+RAW = {"rectified": "false"}  # drivers and simulators publish colour as the lens gives it, and depth registered to that
+SIMULATED = {**RAW, "use_sim_time": "true"}
 CAMERAS = {
     # ros2 launch realsense2_camera rs_launch.py align_depth.enable:=true enable_sync:=true
     "realsense": {
@@ -27,6 +28,7 @@ CAMERAS = {
         "camera_info": "/camera/camera/color/camera_info",
         "depth_hint": "/camera/camera/aligned_depth_to_color/image_raw",
         "fixed_frame": "camera_color_optical_frame",
+        **RAW,
     },
     # ros2 launch depthai_ros_driver camera.launch.py
     "oak_d": {
@@ -34,6 +36,7 @@ CAMERAS = {
         "camera_info": "/oak/rgb/camera_info",
         "depth_hint": "/oak/stereo/image_raw",
         "fixed_frame": "oak_rgb_camera_optical_frame",
+        **RAW,
     },
     # ros2 run usb_cam usb_cam_node_exe, and ros2 run image_proc rectify_node --ros-args -r image:=image_raw
     "usb_cam": {"image": "/image_rect", "camera_info": "/camera_info", "fixed_frame": "default_cam"},

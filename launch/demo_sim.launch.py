@@ -1,4 +1,4 @@
-"""A simulated camera and focus_node, to be looked at in RViz and told where to look on /target_box.
+"""A simulated camera and focus_node in one namespace, to be looked at in RViz and told where to look on /target_box.
 
 ros2 launch focusdepth_ros demo_sim.launch.py rviz:=true
 """
@@ -24,6 +24,7 @@ def generate_launch_description() -> LaunchDescription:
     camera = Node(
         package="focusdepth_ros",
         executable="sim_camera_node",
+        namespace=LaunchConfiguration("namespace"),
         output="screen",
         parameters=[
             {

@@ -32,7 +32,7 @@ from launch import LaunchDescription
 
 CONFIG = os.path.join(get_package_share_directory("focusdepth_ros"), "config")
 REMAPPED = {
-    "image": "Topic of the rectified camera image.",
+    "image": "Topic of the camera image; of one that is not rectified, with rectified:=false.",
     "camera_info": "Topic of its camera_info.",
     "depth_hint": "Topic of sensor depth registered to the image; it makes the depth metric.",
     "detections": "Topic of a detector's vision_msgs/Detection2DArray, whose boxes become the targets.",
@@ -43,6 +43,7 @@ PARAMETERS = {  # that differ from robot to robot; those not given are as in par
     "model_dir": (str, "Folder of the model."),
     "backend": (str, "What runs the networks."),
     "image_transport": (str, "raw, or compressed for JPEG and PNG on the image topic's /compressed."),
+    "rectified": (bool, "false if the image is not rectified: its points are placed by K and D of camera_info."),
     "target_frame": (str, "Frame of the points by TF."),
     "use_sim_time": (bool, "true if the clock is that of a simulator or a bag."),
 }

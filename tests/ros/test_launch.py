@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from launch.actions import IncludeLaunchDescription, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from rcl_interfaces.srv import GetParameters
 
 import launch
 from focusdepth_ros import qos
@@ -74,6 +75,23 @@ def test_a_known_camera_needs_no_topics_and_takes_the_other_arguments(ros: None)
 
 
 @launch_pytest.fixture
+def raw_camera() -> launch.LaunchDescription:
+    return launched("camera.launch.py", camera="oak_d")
+
+
+@pytest.mark.launch(fixture=raw_camera)
+def test_a_camera_that_rectifies_nothing_is_not_taken_for_a_rectified_one(ros: None) -> None:
+    wait_for_status("/focus_node", "waiting for images on /oak/rgb/image_raw")
+    probe = rclpy.create_node("probe")
+    client = probe.create_client(GetParameters, "/focus_node/get_parameters")
+    assert client.wait_for_service(TIMEOUT_S)
+    future = client.call_async(GetParameters.Request(names=["rectified"]))
+    rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)
+    probe.destroy_node()
+    assert not future.result().values[0].bool_value
+
+
+@launch_pytest.fixture
 def two_cameras() -> launch.LaunchDescription:
     return launched("two_cameras.launch.py")
 
@@ -86,9 +104,9 @@ def test_two_cameras_live_in_two_namespaces(ros: None) -> None:
 
 @launch_pytest.fixture
 def demo_sim() -> launch.LaunchDescription:
-    return launched("demo_sim.launch.py")
+    return launched("demo_sim.launch.py", namespace="/robot")
 
 
 @pytest.mark.launch(fixture=demo_sim)
 def test_the_images_of_the_simulated_camera_arrive(ros: None) -> None:
-    wait_for_status("/focus_node", "idle: nobody subscribes to an output")
+    wait_for_status("/robot/focus_node", "idle: nobody subscribes to an output")
