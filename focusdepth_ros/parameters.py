@@ -52,7 +52,7 @@ class Parameters:
     )
     reliability: str = parameter(
         "best_effort",
-        "QoS asked of image, camera_info and depth_hint; reliable finds no best-effort camera.",
+        "QoS asked of image, camera_info, depth_hint and detections; reliable finds no best-effort camera.",
         name="qos.reliability",
         choices=("best_effort", "reliable"),
         settable="unconfigured",
@@ -124,4 +124,10 @@ class Parameters:
         "Side in m of cubes in each of which the points of target_points become one, at their mean; 0: all stay.",
         name="target_points.voxel_size",
         limits=(0.0, 1.0),
+    )
+    range_max: float = parameter(
+        0.0,
+        "Depth in m beyond which there are no points in target_points and targets_3d; 0: however far.",
+        name="target_points.range_max",
+        limits=(0.0, 1000.0),
     )

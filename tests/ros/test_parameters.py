@@ -17,9 +17,13 @@ from hypothesis import strategies as st
 from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSReliabilityPolicy
 
+from focusdepth_ros import inputs
+from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.parameter_store import ParameterStore, ros_name
 from focusdepth_ros.parameters import Parameters
+from tests.ros.harness import Rig
 
 ROOT = Path(__file__).parents[2]
 CONFIG, SOURCES = ROOT / "config" / "focus.yaml", ROOT / "focusdepth_ros"
@@ -135,6 +139,20 @@ def test_what_configure_reads_is_fixed_until_cleanup(make_rig: Any) -> None:
     assert rig.transition(Transition.TRANSITION_CLEANUP)
     for name in fixed:
         assert set_parameter(rig.node, name, NAMES[name].default)[0]
+
+
+def test_the_topics_that_qos_reliability_is_asked_of_are_named(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "Detection2DArray", FocusTargetArray)  # where vision_msgs is not installed
+    rig = make_rig()
+    rig.start()
+    described = rig.node.describe_parameter("qos.reliability").description
+    asked = {
+        topic.removeprefix("/")
+        for topic, _ in rig.node.get_subscriber_names_and_types_by_node("focus_node", "/")
+        for end in rig.node.get_subscriptions_info_by_topic(topic)
+        if end.node_name == "focus_node" and end.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+    }
+    assert {"image", "detections"} <= asked <= set(re.findall(r"\w+", described))
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
