@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
+import numpy as np
 import rclpy
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +20,14 @@ from lifecycle_msgs.msg import Transition
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSReliabilityPolicy
+from std_msgs.msg import String
 
 from focusdepth_ros import inputs
 from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.parameter_store import ParameterStore, ros_name
 from focusdepth_ros.parameters import Parameters
-from tests.ros.harness import Rig
+from tests.ros.harness import FRAME_ID, Rig, camera_info, depth_hint, fake_pipeline, image, roi
+from tests.ros.test_transforms import tf2  # noqa: F401  a fixture
 
 ROOT = Path(__file__).parents[2]
 CONFIG, SOURCES = ROOT / "config" / "focus.yaml", ROOT / "focusdepth_ros"
@@ -153,6 +157,70 @@ def test_the_topics_that_qos_reliability_is_asked_of_are_named(make_rig: Any, mo
         if end.node_name == "focus_node" and end.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
     }
     assert {"image", "detections"} <= asked <= set(re.findall(r"\w+", described))
+
+
+def three_d(rig: Rig, seconds: int) -> Any:
+    """Of the only target, in an image that has a hint of its stamp."""
+    info = camera_info(seconds)
+    info.k[0] = info.p[0] / 2  # of the image before it was rectified
+    rig.send("camera_info", info)
+    rig.send("depth_hint", depth_hint(seconds))
+    rig.send("image", image(seconds))
+    return rig.answer(seconds, "targets_3d").targets[0]
+
+
+def points(rig: Rig, seconds: int) -> Any:
+    three_d(rig, seconds)
+    return rig.answer(seconds, "target_points")
+
+
+def scale_age(rig: Rig, seconds: int) -> float:
+    """Of an image without a hint, 1 s after one with; NaN without a scale."""
+    three_d(rig, seconds - 1)
+    rig.send("image", image(seconds))
+    return rig.answer(seconds, "targets_3d").scale_age
+
+
+def late_scale_age(rig: Rig, seconds: int) -> float:
+    """Of an image whose hint comes when the network runs, or after half a second in which it does not run."""
+    three_d(rig, seconds - 1)
+    rig.engine.started.clear()
+    rig.send("image", image(seconds))
+    rig.engine.started.wait(0.5)
+    rig.send("depth_hint", depth_hint(seconds))
+    return rig.answer(seconds, "targets_3d").scale_age
+
+
+def is_lost(rig: Rig, seconds: int) -> bool:
+    """Of a text that is not found in two images, 1 s apart."""
+    rig.focus(String(data=f"mug {seconds}"))
+    three_d(rig, seconds - 1)
+    return three_d(rig, seconds).lost
+
+
+@pytest.mark.parametrize(
+    ("name", "observe", "effects"),
+    [
+        ("rectified", lambda *at: round(three_d(*at).centroid.x, 1), {True: 0.2, False: 0.4}),
+        ("target_points.voxel_size", lambda *at: points(*at).width > 100, {0.0: True, 1.0: False}),
+        ("target_frame", lambda *at: points(*at).header.frame_id, {"": FRAME_ID, "base": "base"}),
+        ("pair_wait", late_scale_age, {10.0: 0.0, 0.0: 1.0}),
+        ("scale.max_age", scale_age, {1.5: 1.0, 0.5: math.nan}),
+        ("target.lost_after", is_lost, {1.5: False, 0.5: True}),
+    ],
+)
+@pytest.mark.usefixtures("tf2")
+def test_a_value_that_is_set_counts_from_the_next_image(
+    make_rig: Any, name: str, observe: Any, effects: dict[Any, Any]
+) -> None:
+    rig = make_rig(lambda _: fake_pipeline(rig.engine, ("box", "text")), pair_wait=0.3, scale__max_age=2.0)
+    rig.start("targets_3d", "target_points")
+    rig.focus(roi(60, 20, 30, 40))
+    seen = {}
+    for seconds, value in zip((2, 4), effects):
+        assert set_parameter(rig.node, name, value) == (True, "")
+        seen[value] = observe(rig, seconds)
+    np.testing.assert_equal(seen, effects)
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
