@@ -50,6 +50,7 @@ from focusdepth_core.engine.prompted import Geometry, Prompted, Vision, Whole, s
 from focusdepth_core.engine.self_check import answered
 from focusdepth_core.engine.settings import PRECISIONS, EngineSettings
 from focusdepth_core.engine.shared_weights import share
+from focusdepth_core.engine.staged import TOLD
 from focusdepth_core.engine.torch_backend import PLAIN
 from focusdepth_core.engine.whole_folder import replaced
 from focusdepth_core.fde_bench.manifest import Manifest
@@ -172,7 +173,7 @@ def _encoded(model: FocusDepth, texts: Sequence[str]) -> tuple[np.ndarray, np.nd
 def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
     """By the name of their file."""
     given = example(focus, 3)
-    image, boxes = {"image": given["image"]}, {k: given[k] for k in ("boxes", "has_box") if k in given}
+    image = {"image": given["image"]}
     last = {"plain": Artefact(plain, image, ("depth",))}
     per_target = frozenset(PER_TARGET)
     if not focus.prompt.side:
@@ -180,6 +181,7 @@ def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
         return {"focus": Artefact(whole, given, whole.outputs, per_target)} | last
     seen = Vision(focus)(given["prompt_image"])
     prompts = {k: given[k] for k in ("boxes", "has_box", "text", "text_mask")}
+    told = {k: given[k] for k in TOLD}
     *maps, _ = Prompted(focus)(seen, **prompts)
     names = tuple(f"maps_{i}" for i in range(len(maps)))
     return {
@@ -189,7 +191,7 @@ def _artefacts(focus: FocusDepth, plain: nn.Module) -> dict[str, Artefact]:
         "prompt": Artefact(
             Prompted(focus), {"features": seen, **prompts}, (*names, "mask_logits"), per_target | set(names)
         ),
-        "geometry": Artefact(Geometry(focus), {**image, **boxes, "maps": tuple(maps)}, ("depth",), per_target),
+        "geometry": Artefact(Geometry(focus), {**image, **told, "maps": tuple(maps)}, ("depth",), per_target),
     } | last
 
 

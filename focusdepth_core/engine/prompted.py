@@ -102,15 +102,19 @@ class Prompted(nn.Module):
 
 
 class Geometry(nn.Module):
-    """image, boxes and the features and probabilities of ``Prompted`` -> depth 1,h,w for all targets together."""
+    """image, boxes, whether there are texts, and the features and probabilities of ``Prompted`` -> depth 1,h,w for all
+    targets together."""
 
     def __init__(self, model: FocusDepth) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, image: torch.Tensor, boxes: torch.Tensor, has_box: torch.Tensor, maps: Tensors) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, boxes: torch.Tensor, has_box: torch.Tensor, text_mask: torch.Tensor, maps: Tensors
+    ) -> torch.Tensor:
         scales = len(maps) // 2
         aligned = Aligned(list(maps[:scales]), list(maps[scales:]))
         unread = maps[scales][:, None]  # in place of the mask, which is no input of the decoder
         features = Features(self.model.geometry.encode(image), aligned, unread)
-        return self.model.decode(features, to_prompt(boxes, has_box)).depth[0]
+        texts = text_mask[..., None]  # in place of their features, which are in the maps
+        return self.model.decode(features, to_prompt(boxes, has_box, texts, text_mask)).depth[0]

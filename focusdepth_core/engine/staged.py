@@ -8,7 +8,7 @@ import numpy as np
 
 from focusdepth_core.engine.base import Engine, EngineError
 
-BOXES = ("boxes", "has_box")  # what the geometry branch is told of the prompts
+TOLD = ("boxes", "has_box", "text_mask")  # what the geometry branch is told of them
 
 
 class PromptStages:
@@ -32,7 +32,7 @@ class PromptStages:
 
 
 class StagedEngine:
-    """``geometry``: image, boxes and the maps of ``PromptStages`` -> depth. ``prompt``: the stages before it."""
+    """``geometry``: image, ``TOLD`` and the maps of ``PromptStages`` -> depth. ``prompt``: the stages before it."""
 
     def __init__(self, vision: Engine, prompt: Engine, geometry: Engine) -> None:
         self.prompt, self._geometry = PromptStages(vision, prompt), geometry
@@ -45,7 +45,7 @@ class StagedEngine:
             raise EngineError(f"a network in stages takes image and prompt_image, but was given {sorted(inputs)}")
         outputs = self.prompt.run(inputs)
         maps = {name: value for name, value in outputs.items() if name != "mask_logits"}
-        maps.update({name: inputs[name] for name in BOXES if name in inputs})
+        maps.update({name: inputs[name] for name in TOLD if name in inputs})
         return {**outputs, **self._geometry.run({"image": inputs["image"], **maps})}
 
 

@@ -120,7 +120,8 @@ class FocusDepth(nn.Module):
         if not getattr(self.config.geometry, "box_channel", False):
             return image
         height, width = image.shape[2:]
-        return torch.cat([image, prompt.raster((height, width)).amax(1, keepdim=True)], 1)
+        boxes = prompt.raster((height, width)) * prompt.asks[..., None, None]
+        return torch.cat([image, boxes.amax(1, keepdim=True)], 1)
 
     def features(
         self, image: torch.Tensor, tokens: list[torch.Tensor], prompt: Prompt, prompt_image: torch.Tensor | None = None
@@ -142,7 +143,7 @@ class FocusDepth(nn.Module):
             geometry = [g.repeat_interleave(prompt.targets, 0) for g in geometry]
             prompt = prompt.flat()
         rasters = [prompt.raster(grid) for grid in self.mssa.grids]
-        pyramid = self._pyramid(self.mssa(geometry, features.aligned, rasters))
+        pyramid = self._pyramid(self.mssa(geometry, features.aligned, rasters, prompt.asks))
         fused = self.geometry.fuse(pyramid, self.grid)
         depth = self.geometry.predict(fused, self.grid).unflatten(0, (images, -1))
         auxiliary = None if self.auxiliary is None else self.auxiliary(fused)[:, 0].unflatten(0, (images, -1))

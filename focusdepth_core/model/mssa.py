@@ -19,6 +19,7 @@ from focusdepth_core.model.grids import Grid, Resample
 from focusdepth_core.model.prompt.base import PromptMaps
 
 PRIORS = 2  # mask probability and box coverage
+LEAST = 1e-3  # weight of a target where its mask is not
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,18 @@ class MSSAScale(nn.Module):
         self.gate = nn.Linear(2 * c, c) if config.gate else None
         nn.init.zeros_(self.expert_out.weight)
 
-    def forward(self, geometry: torch.Tensor, prompt: torch.Tensor, priors: torch.Tensor) -> torch.Tensor:
-        """``geometry`` B,C,grid; ``prompt`` B,c_prompt,grid; ``priors`` B,2,grid -> B,C,grid."""
+    def forward(
+        self, geometry: torch.Tensor, prompt: torch.Tensor, priors: torch.Tensor, asks: torch.Tensor
+    ) -> torch.Tensor:
+        """``geometry`` B,C,grid; ``prompt`` B,c_prompt,grid; ``priors`` B,2,grid; ``asks`` B,1,1, 0 for an image that
+        stays as it is -> B,C,grid."""
         g = geometry.flatten(2).transpose(1, 2)  # B,N,C
         p = self.project(prompt).flatten(2).transpose(1, 2)
         p = p + self.prior(priors.flatten(2).transpose(1, 2))
         x = torch.cat([self.norm_geometry(g), self.norm_prompt(p)], -1)
         route, hidden, gate = self._routed(x)
         hidden = F.gelu(hidden).unflatten(-1, (self.experts, -1)) * route.softmax(-1)[..., None]
-        residual = self.expert_out(hidden.flatten(-2))
+        residual = asks * self.expert_out(hidden.flatten(-2))
         if gate is not None:
             residual = torch.sigmoid(gate) * residual
         return geometry + residual.transpose(1, 2).unflatten(2, geometry.shape[2:])
@@ -112,19 +116,20 @@ class MSSA(nn.Module):
         return Aligned(features, [resample(probability)[:, 0] for resample in self.mask_to_geometry])
 
     def forward(
-        self, geometry: list[torch.Tensor], aligned: Aligned, rasters: list[torch.Tensor]
+        self, geometry: list[torch.Tensor], aligned: Aligned, rasters: list[torch.Tensor], asks: torch.Tensor
     ) -> list[torch.Tensor]:
         """Fuse T targets per image: their features are averaged, weighted by mask probability, so that one decode
-        serves all. ``geometry``: B,C,grid each; ``aligned``: of B*T targets; ``rasters``: B,T,grid each."""
-        fused = []
+        serves all. ``geometry``: B,C,grid each; ``aligned``: of B*T targets; ``rasters``: B,T,grid each; ``asks``: B,T,
+        see ``Prompt.asks``."""
+        fused, asking = [], asks.to(geometry[0].dtype)[..., None, None]
         for i, (g, raster) in enumerate(zip(geometry, rasters)):
             features = aligned.features[i].unflatten(0, raster.shape[:2])
             probability = aligned.probability[i].unflatten(0, raster.shape[:2])
             if self.config.source == "box":
                 features, probability = torch.zeros_like(features), torch.zeros_like(probability)
-            p = self._shuffled(_weighted_mean(features, probability), i)
-            priors = self._shuffled(torch.stack([probability.amax(1), raster.amax(1)], 1), i)
-            fused.append(self.scales[0 if self.config.shared else i](g, p, priors))
+            p = self._shuffled(_weighted_mean(features, asking * (probability + LEAST)), i)
+            priors = self._shuffled(torch.stack([(asking * probability).amax(1), (asking * raster).amax(1)], 1), i)
+            fused.append(self.scales[0 if self.config.shared else i](g, p, priors, asking.amax(1)))
         return fused
 
     def _shuffled(self, x: torch.Tensor, scale: int) -> torch.Tensor:
@@ -133,7 +138,6 @@ class MSSA(nn.Module):
 
 
 def _weighted_mean(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """B,T,C,grid and B,T,grid -> B,C,grid."""
-    weight = weight + 1e-3
-    share = weight / weight.sum(1, keepdim=True)
+    """B,T,C,grid and B,T,grid -> B,C,grid, 0 where there is no weight."""
+    share = weight / weight.sum(1, keepdim=True).clamp(min=LEAST / 10)
     return (features * share[:, :, None]).sum(1)

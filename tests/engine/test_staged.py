@@ -41,7 +41,7 @@ def test_the_image_is_looked_at_once_whatever_the_number_of_targets(stages: list
     assert [stage.runs for stage in stages] == [1, 1, 1] and engine.name == "geometry"
     assert stages[0].inputs.keys() == {"prompt_image"}
     assert stages[1].inputs.keys() == {"features_0", "boxes", "has_box", "text", "text_mask"}
-    assert stages[2].inputs.keys() == {"image", "boxes", "has_box", "maps_0"}
+    assert stages[2].inputs.keys() == {"image", "boxes", "has_box", "text_mask", "maps_0"}
     np.testing.assert_array_equal(outputs["depth"], np.full((1, 4, 5), 5 * 4 * 3))
     assert outputs["mask_logits"].shape == (5, 2, 3)
 

@@ -64,6 +64,35 @@ def test_untrained_equals_the_plain_net_bit_for_bit(ablation, prompt):
 
 @pytest.mark.parametrize("ablation", ABLATIONS.values(), ids=ABLATIONS)
 @torch.no_grad()
+def test_a_target_that_asks_for_nothing_changes_no_depth(ablation):
+    model, image = _moved(_model(**ablation)), torch.randn(1, 3, 42, 70)
+    nothing = torch.full((1, 2, 1), PADDING)
+    plain = model.geometry.net(image).predicted_depth
+    assert torch.equal(model(image, Prompt(BOXES[:, :2, None], nothing)).depth[:, 0], plain)
+    beside = Prompt(BOXES[:, :2, None], torch.tensor([[[POSITIVE], [PADDING]]]))
+    alone = model(image, ONE).depth
+    assert (alone - plain).abs().max() > 0.01 * plain.std()
+    assert torch.allclose(model(image, beside).depth, alone, atol=1e-4 * plain.std())
+
+
+@pytest.mark.parametrize("union", [True, False])
+@torch.no_grad()
+def test_a_text_and_a_mask_ask_as_a_box_does(union):
+    torch.manual_seed(0)
+    branch = LiteConfig(width=16, depth=1, heads=2, stem=8, text=8, words=("mug",), prior=True, search=8)
+    model, image = _moved(FocusDepth(replace(CONFIG, prompt=branch))).eval(), torch.randn(1, 3, 42, 70)
+    features, mask = (x[None] for x in model.prompt.encode_text(["mug"]))
+    nowhere, place = torch.zeros(1, 1, *model.prompt.mask_grid), torch.zeros(1, 1, *model.prompt.mask_grid)
+    place[..., 3, 5] = 0.5
+    nothing = replace(Prompt.words(TextFeatures(features, mask & False)), prior=nowhere)
+    plain = model.geometry.net(image).predicted_depth
+    assert torch.equal(model(image, nothing, union=union).depth[:, 0], plain)
+    for asked in (replace(nothing, text=TextFeatures(features, mask)), replace(nothing, prior=place)):
+        assert (model(image, asked, union=union).depth - plain).abs().max() > 0.01 * plain.std()
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS.values(), ids=ABLATIONS)
+@torch.no_grad()
 def test_a_prompt_changes_the_depth_of_a_trained_net(ablation):
     model, image = _moved(_model(**ablation)), torch.randn(1, 3, 42, 70)
     here, there = (model(image, Prompt.box(BOXES[:, i : i + 1])).depth for i in (0, 1))

@@ -99,6 +99,23 @@ def test_the_search_sees_the_image_and_what_the_depth_net_makes_of_it(branch, sh
 
 
 @torch.no_grad()
+def test_a_text_can_point_to_a_side_of_an_image_that_looks_the_same_all_over():
+    torch.manual_seed(0)
+    search = LitePrompt(CHANNELS, GRID, CONFIG).eval().search
+    image, tokens = torch.zeros(1, 3, 42, 70), torch.zeros(1, 2 * CHANNELS, *GRID)
+    before = search.places(image, tokens)
+    right, down = torch.randn(2, 8)
+    search.across.weight[:] = torch.stack([right, down], 1)[..., None, None]
+    moved = search.places(image, tokens) - before
+    for text, axis in (
+        (right - down * (right @ down) / (down @ down), 3),
+        (down - right * (right @ down) / (right @ right), 2),
+    ):
+        steps = (moved * text[:, None, None]).sum(1, keepdim=True).diff(dim=axis)
+        assert steps.min() > 0 and torch.allclose(steps, steps.mean(), rtol=1e-3)
+
+
+@torch.no_grad()
 def test_a_target_does_not_depend_on_the_others(branch, encoded):
     together = branch(encoded, Prompt.words(_words(branch, "red mug", "the left blue cup")))
     for i, text in enumerate(("red mug", "the left blue cup")):

@@ -65,6 +65,14 @@ class Prompt:
         """B,T bool: whether a target has a positive box."""
         return (self.labels == POSITIVE).any(-1)
 
+    @property
+    def asks(self) -> torch.Tensor:
+        """B,T bool: whether a target has a box, a text or a mask; one that has nothing changes no depth."""
+        asks = self.has_box
+        if self.text is not None:
+            asks = asks | self.text.mask.any(2)
+        return asks if self.prior is None else asks | (self.prior.amax((2, 3)) > 0)
+
     def flat(self) -> Prompt:
         """Every target as an image of its own: B*T,1,..."""
 

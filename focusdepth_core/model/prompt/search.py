@@ -51,6 +51,8 @@ class TextSearch(nn.Module):
         self.up_quarter, self.at_quarter = nn.Conv2d(eighth, quarter, 1), conv(quarter, quarter)
         self.up_half, self.at_half = nn.Conv2d(quarter, half, 1), conv(half, half)
         self.coarse, self.fine = nn.Conv2d(quarter, text, 1), nn.Conv2d(half, text, 1)
+        self.across = nn.Conv2d(2, text, 1, bias=False)  # for texts such as "left" that have no look
+        nn.init.zeros_(self.across.weight)
         self.bias = nn.Parameter(torch.tensor(RARE))
         self.presence = nn.Linear(1, 1)
         nn.init.ones_(self.presence.weight)
@@ -64,7 +66,7 @@ class TextSearch(nn.Module):
         deep = self.deep(eighth + _resized(self.tokens(tokens), eighth))
         quarter = self.at_quarter(quarter + _resized(self.up_quarter(deep), quarter))
         half = self.at_half(half + _resized(self.up_half(quarter), half))
-        return self.fine(half) + _resized(self.coarse(quarter), half)
+        return self.fine(half) + _resized(self.coarse(quarter), half) + self.across(_positions(half))
 
     def encode_text(self, texts: Sequence[str]) -> TextFeatures:
         """N,1,text and N,1. Raises ``ValueError`` for texts that it cannot read."""
@@ -80,6 +82,12 @@ class TextSearch(nn.Module):
         """B,T,h,w -> B,T logits that what the text names is there at all: as sure as of its surest place."""
         surest = F.avg_pool2d(logits, NEIGHBOURS, 1).amax((2, 3))
         return self.presence(surest[..., None])[..., 0]
+
+
+def _positions(like: torch.Tensor) -> torch.Tensor:
+    """1,2,h,w: x and y from -1 to 1."""
+    rows, columns = (torch.linspace(-1, 1, n, device=like.device, dtype=like.dtype) for n in like.shape[2:])
+    return torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))])[None]
 
 
 def _resized(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
