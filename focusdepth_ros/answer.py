@@ -88,7 +88,8 @@ class Answer:
         pixels = inner(target.mask, target.window, parameters.drop_edge_px)
         raw = result.depth.inside(target.part)[pixels.values]
         metres = positive(raw) if self.scale is None else self.scale.to_metres(raw)
-        return cloud_of(result.frame, pixels, metres * np.float32(self.factor(target)), parameters.voxel_size)
+        metres = metres * np.float32(self.factor(target))
+        return cloud_of(result.frame, pixels, metres, parameters.voxel_size, parameters.range_max or math.inf)
 
     @cached_property
     def points(self) -> Optional[tuple[np.ndarray, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -23,8 +24,8 @@ class Cloud:
     rgb: np.ndarray
 
 
-def cloud_of(frame: Frame, pixels: Part, z: np.ndarray, voxel_size: float = 0.0) -> Cloud:
-    """The pixels of a bool mask with a finite depth, in row-major order.
+def cloud_of(frame: Frame, pixels: Part, z: np.ndarray, voxel_size: float = 0.0, range_max: float = math.inf) -> Cloud:
+    """The pixels of a bool mask with a finite depth of at most ``range_max``, in row-major order.
 
     ``z``: float32 metres of these pixels, N. ``voxel_size``: side in metres of the cubes in each of which the points
     become one, at their mean; 0 leaves them as they are. Raises ``ValueError`` if the frame has no intrinsics.
@@ -37,9 +38,9 @@ def cloud_of(frame: Frame, pixels: Part, z: np.ndarray, voxel_size: float = 0.0)
         np.multiply(np.broadcast_to(ray, inside.shape)[inside], z, out=row)
     points[2] = z
     cloud = Cloud(points.T, _words(frame.image[window])[inside])
-    finite = np.isfinite(z)
-    if not finite.all():
-        cloud = Cloud(cloud.points[finite], cloud.rgb[finite])
+    kept = np.isfinite(z) & (z <= range_max)
+    if not kept.all():
+        cloud = Cloud(cloud.points[kept], cloud.rgb[kept])
     return _thinned(cloud, voxel_size) if voxel_size > 0 and len(cloud.rgb) else cloud
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from focusdepth_core.perception.cloud import Cloud, cloud_of, inner
 from focusdepth_core.perception.frame import Frame, Intrinsics
-from focusdepth_core.perception.window import bounds
+from focusdepth_core.perception.window import Part, bounds
 
 K = Intrinsics(fx=100, fy=50, cx=3, cy=2, width=8, height=6)
 
@@ -50,6 +50,15 @@ def test_hand_computed_points() -> None:
     assert cloud.points.dtype == np.float32
     np.testing.assert_array_equal(colours(cloud), frame().image[2:5, 5])
     assert (cloud.rgb >> 24 == 0).all()
+
+
+def test_what_is_beyond_the_range_gives_no_points() -> None:
+    depth = np.array([[1, 2, 2.5, np.nan, np.inf, -np.inf, 9, 2]], np.float32).repeat(6, axis=0)
+    part = Part((slice(0, 1), slice(0, 8)), np.ones((1, 8), bool))
+    assert cloud_of(frame(), part, depth[0]).points[:, 2].tolist() == [1, 2, 2.5, 9, 2]
+    near = cloud_of(frame(), part, depth[0], range_max=2.0)
+    assert near.points[:, 2].tolist() == [1, 2, 2]
+    np.testing.assert_array_equal(colours(near), frame().image[0, [0, 1, 7]])
 
 
 def test_a_plane_comes_back() -> None:

@@ -142,7 +142,9 @@ def test_a_target_that_is_not_found_is_lost_after_a_while(make_rig: Any) -> None
         assert (box_3d.found, box_3d.presence, box_3d.age, box_3d.lost) == (True, 1.0, 0.0, False)
         assert (words_3d.found, words_3d.presence) == (False, 0.0)
         assert (words_3d.age, words_3d.lost) == expected
-    rig.spin_until(lambda: rig.said().startswith("not found for 2 s or more: target 'words'; answering"), "the sentence")
+    rig.spin_until(
+        lambda: rig.said().startswith("not found for 2 s or more: target 'words'; answering"), "the sentence"
+    )
     rig.focus(roi(10, 20, 30, 40))
     rig.send("image", image(4))
     rig.spin_until(lambda: rig.said().startswith("answering"), "all well again")
@@ -245,6 +247,17 @@ def test_nothing_is_computed_that_nobody_hears(make_rig: Any) -> None:
     rig.send("image", image(2))
     rig.spin_until(lambda: rig.said().startswith("idle: nobody subscribes"), "idle")
     assert rig.engine.runs == runs
+
+
+def test_what_is_beyond_the_range_gives_no_points(paired: Rig) -> None:
+    paired.focus(roi(10, 20, 90, 40))
+    deepest = []
+    for seconds, range_max in enumerate((0.0, 1.5), start=1):
+        paired.node.set_parameters([Parameter("target_points.range_max", value=range_max)])
+        send_frame(paired, seconds)
+        points = np.frombuffer(paired.answer(seconds, "target_points").data, CLOUD)
+        deepest.append(points["z"].max())
+    assert deepest[0] > 1.6 and 1.4 < deepest[1] <= 1.5
 
 
 def test_the_rim_of_a_mask_gives_no_points(paired: Rig) -> None:
