@@ -10,10 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run build")
 
+from std_msgs.msg import Header
+
+from focusdepth_ros.cloud_msgs import to_cloud
 from focusdepth_ros.msg import FocusTarget3D, FocusTarget3DArray
 from focusdepth_ros.outputs import OUTPUTS
 from focusdepth_ros.parameter_store import ros_name
@@ -47,18 +51,24 @@ def test_every_key_value(rig: Rig) -> None:
     assert named == {item.key for item in rig.statuses[-1].values} >= set(COUNTS)
 
 
-@pytest.mark.parametrize(
-    ("has_scale", "residual", "is_grasped"),
-    [(True, 0.01, True), (True, 0.1, False), (True, math.nan, True), (False, math.nan, False)],
-)
-def test_the_example_grasps_by_good_metres(
-    monkeypatch: pytest.MonkeyPatch, has_scale: bool, residual: float, is_grasped: bool
+CLOUD = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("rgb", "u4"), ("label", "u4")])
+
+
+@pytest.mark.parametrize(("residual", "grasped"), [(0.01, ["mug", "cup"]), (0.1, []), (math.nan, ["mug", "cup"])])
+def test_the_example_hands_each_target_over_with_its_points(
+    monkeypatch: pytest.MonkeyPatch, residual: float, grasped: list[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "sensor_msgs_py", SimpleNamespace(point_cloud2=None))
+    reader = SimpleNamespace(read_points=lambda msg, field_names: np.frombuffer(msg.data, CLOUD)[[*field_names]])
+    monkeypatch.setitem(sys.modules, "sensor_msgs_py", SimpleNamespace(point_cloud2=reader))
+    monkeypatch.setitem(sys.modules, "message_filters", SimpleNamespace())
     (example,) = re.findall("```python\n(.*?)```", TEXT, re.DOTALL)
-    grasped: list[str] = []
-    names: dict[str, Any] = {"grasp": lambda target_id, *_: grasped.append(target_id)}
+    handed: dict[str, Any] = {}
+    names: dict[str, Any] = {"grasp": lambda target_id, points, *_: handed.update({target_id: points})}
     exec(compile(example, "NODE.md", "exec"), names)
-    target = FocusTarget3D(id="mug", found=True)
-    names["on_targets"](FocusTarget3DArray(has_scale=has_scale, scale_residual=residual, targets=[target]))
-    assert grasped == ["mug"] * is_grasped
+    parts = [np.full((count, 3), count, np.float32) for count in (3, 2)]
+    cloud = to_cloud(parts, [np.zeros(len(part), np.uint32) for part in parts], Header())
+    targets = [FocusTarget3D(id=name, label=label, found=True) for label, name in enumerate(("mug", "cup"), start=1)]
+    names["on_answer"](cloud, FocusTarget3DArray(has_scale=True, scale_residual=residual, targets=targets))
+    assert list(handed) == grasped
+    for target_id, count in zip(grasped, (3, 2)):
+        np.testing.assert_array_equal(handed[target_id]["z"], [count] * count)
