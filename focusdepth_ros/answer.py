@@ -70,6 +70,11 @@ class Answer:
     def is_metric(self) -> bool:
         return not self.why_not_metric
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether there is an image in metres, be it of NaN."""
+        return self.info is not None and (self.is_metric or self.parameters.when_stale == "nan")
+
     def factor(self, target: TargetResult) -> float:
         """By which the target's metres differ from those that ``scale`` gives."""
         return target.factor if self._is_fitted else 1.0

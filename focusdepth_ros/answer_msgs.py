@@ -26,16 +26,19 @@ def relative_depth(answer: Answer) -> Image:
 
 def depth(answer: Answer) -> Optional[Image]:
     """32FC1, metres along z, NaN invalid (REP-117, REP-118)."""
-    if not answer.is_metric:
+    if not answer.has_depth:
         return None
     msg, metres = answer.memory.image("depth", answer.result.depth.shape, "32FC1", answer.header)
-    answer.result.metres(answer.scale, out=metres)
+    if answer.is_metric:
+        answer.result.metres(answer.scale, out=metres)
+    else:
+        metres[:] = np.nan
     return msg
 
 
 def camera_info(answer: Answer) -> Optional[CameraInfo]:
     """The image's own camera_info beside ``depth``, which has the image's size."""
-    if not answer.is_metric:
+    if not answer.has_depth:
         return None
     info = copy.copy(answer.info)
     info.header = answer.header

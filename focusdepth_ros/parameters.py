@@ -95,6 +95,12 @@ class Parameters:
         name="scale.max_age",
         limits=(0.0, 3600.0),
     )
+    when_stale: str = parameter(
+        "silent",
+        "What depth/image_rect is without a scale that is new enough: silent, or nan for an image of NaN.",
+        name="scale.when_stale",
+        choices=("silent", "nan"),
+    )
     fixed_scale: float = parameter(
         0.0,
         "Scale that makes raw values metric, as in targets_3d, in place of a depth_hint; 0: none.",

@@ -18,7 +18,7 @@ RAW = np.full((2, 3), 4, np.float32)
 
 
 def answer(
-    scale: Scale | None, space: Space = Space.AFFINE_DISPARITY, info: bool = True, **parameters: float
+    scale: Scale | None, space: Space = Space.AFFINE_DISPARITY, info: bool = True, **parameters: float | str
 ) -> Answer:
     result = FocusResult(Frame(np.zeros((2, 3, 3), np.uint8)), frame_depth(RAW), space, scale=scale)
     return Answer(header(1), result, camera_info(1) if info else None, (), Parameters(**parameters))
@@ -34,6 +34,16 @@ def test_metres_end_when_the_scale_is_out_of_date(age: float, metric: bool) -> N
     assert (answer_msgs.depth(got) is not None, got.scale is not None) == (metric, metric)
     expected = "" if metric else "the last usable depth_hint is older than scale.max_age = 0.5 s"
     assert got.why_not_metric == expected
+
+
+@pytest.mark.parametrize("scale", [None, fitted(0.51)])
+def test_without_a_scale_depth_is_of_nan_if_that_is_asked_for(scale: Scale | None) -> None:
+    asked = answer(scale, when_stale="nan")
+    assert np.isnan(pixels(answer_msgs.depth(asked))).all() and answer_msgs.camera_info(asked) is not None
+    assert not asked.is_metric and answer_msgs.target_points(asked) is None
+    assert answer_msgs.depth(answer(scale)) is None
+    assert answer_msgs.depth(answer(scale, info=False, when_stale="nan")) is None
+    np.testing.assert_allclose(pixels(answer_msgs.depth(answer(fitted(0), when_stale="nan"))), 2)
 
 
 def test_a_fixed_scale_comes_before_a_fitted_one() -> None:
