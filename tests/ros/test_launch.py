@@ -42,7 +42,8 @@ def launched(file: str, **arguments: str) -> launch.LaunchDescription:
 
 def wait_for_status(node: str, message: str) -> None:
     statuses: list[DiagnosticStatus] = []
-    probe = rclpy.create_node("probe")
+    # With rosout, destroying it crashed now and then while the launch tools' own node spun in its thread.
+    probe = rclpy.create_node("probe", enable_rosout=False)
     probe.create_subscription(DiagnosticStatus, f"{node}/status", statuses.append, qos.latched())
     end = time.monotonic() + TIMEOUT_S
     while not any(status.message == message for status in statuses):
@@ -82,7 +83,7 @@ def raw_camera() -> launch.LaunchDescription:
 @pytest.mark.launch(fixture=raw_camera)
 def test_a_camera_that_rectifies_nothing_is_not_taken_for_a_rectified_one(ros: None) -> None:
     wait_for_status("/focus_node", "waiting for images on /oak/rgb/image_raw")
-    probe = rclpy.create_node("probe")
+    probe = rclpy.create_node("probe", enable_rosout=False)
     client = probe.create_client(GetParameters, "/focus_node/get_parameters")
     assert client.wait_for_service(TIMEOUT_S)
     future = client.call_async(GetParameters.Request(names=["rectified"]))
