@@ -8,7 +8,7 @@ import numpy as np
 
 from focusdepth_core.engine.base import Engine, EngineError
 
-TOLD = ("boxes", "has_box", "text_mask")  # what the geometry branch is told of them
+TOLD = ("boxes", "has_box", "text_mask")  # what the geometry branch is told of the prompts
 
 
 class PromptStages:

@@ -33,7 +33,7 @@ AROUND = 0.5  # of the target's size (the root of its area): how far from it the
 ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
 MEASURED = 0.3  # of the sensor's density around, from which the points on the target speak for it alone
 # On 800 such tables and a later network the mean over the mask, in place of the points' median, took the median error
-# from 1.5 to about 1.25 cm and what is within 2.5 cm from 68 to over 71 %; without FLAT the error was 0.1 cm more,
+# from 1.5 to about 1.25 cm and what is within 2.5 cm from 68 to 71 %; without FLAT the error was 0.1 cm more,
 # without the field 0.2. A hole gains nothing. Points where the mask is sure, alone, gave 1.23 cm and 74.0 % on 500
 # tables, all points 1.20 cm and 73.6 %, but where a mask held two things they went from one to the other between
 # frames: with a moving camera the target's metres changed by 1.78 % from frame to frame in place of 1.60 %.
