@@ -158,9 +158,9 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "method": (
             f"camera, node and subscriber as processes of one machine, 1280 x 720 rgb8 at {args.rate:g} Hz with "
-            "camera_info, depth_hint (16UC1, sent before the image) and boxes of 160 px; the network sleeps 10 ms and "
-            "gives 518 x 392; one subscriber, serialized, of metric depth, camera_info, mask, points and targets_3d "
-            "or of what the case says"
+            "camera_info, depth_hint (16UC1, sent before the image) and boxes of 160 px; the network takes 10 ms, "
+            "in which it copies the frame for a GPU to prepare it and sleeps, and gives 518 x 392; one subscriber, "
+            "serialized, of metric depth, camera_info, mask, points and targets_3d or of what the case says"
         ),
         "transport": "Fast DDS by shared memory of 64 MiB, config/fastdds_shm.xml; allocator as in the launch files",
         "commit": commit(),

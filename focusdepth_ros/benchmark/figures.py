@@ -18,15 +18,16 @@ def figures(listener: Listener, frames: int) -> dict[str, Any]:
     stamps = listener.sent[:frames]
     lost = {topic: sum(stamp not in heard for stamp in stamps) for topic, heard in listener.heard.items()}
     latency_ms = _quantiles([(listener.heard[ANSWER][s] - s) / 1e6 for s in stamps if s in listener.heard[ANSWER]])
-    last = listener.statuses[-1]
+    statuses = [status for status in listener.statuses if "memory_mb" in status]  # told from the first second on
+    last = statuses[-1]
     overhead_ms = {level: float(last[f"overhead_{level}_ms"]) for level in LEVELS}
-    memory = [float(status["memory_mb"]) for status in listener.statuses]
+    memory = [float(status["memory_mb"]) for status in statuses]
     part = max(1, round(SHARE * len(memory)))
     first, final = np.mean(memory[part : 2 * part]), np.mean(memory[-part:])
     return {
         "overhead_ms": overhead_ms,
         "lost": lost[ANSWER],
-        "cpu_core": round(float(np.mean([float(status["cpu_cores"]) for status in listener.statuses[1:]])), 3),
+        "cpu_core": round(float(np.mean([float(status["cpu_cores"]) for status in statuses[1:]])), 3),
         "rss_growth": round(float(final / first - 1), 4),
         "memory_mb": round(float(final), 1),
         "latency_ms": latency_ms,

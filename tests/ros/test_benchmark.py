@@ -71,7 +71,7 @@ def test_figures_of_a_run() -> None:
     listener = SimpleNamespace(
         sent=[*stamps, 10**12],
         heard={ANSWER: answers, "target_mask": {**answers, stamps[3]: 0}},
-        statuses=[status(90.0, 9.0), *(status(100.0 + 0.5 * n) for n in range(1, 20))],
+        statuses=[{"dropped": "0"}, status(90.0, 9.0), *(status(100.0 + 0.5 * n) for n in range(1, 20))],
     )
     found = figures(listener, 100)
     assert (found["lost"], found["lost_by_topic"]) == (2, {ANSWER: 2, "target_mask": 1})
