@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
 from typing import Any, Optional
 
@@ -91,9 +92,9 @@ def _measure(args: argparse.Namespace, console: Console) -> None:
         frames = args.frames if place == 0 else min(args.frames, max(LEAST_FRAMES, args.frames // 10))
         cases[_name(targets)] = _case(targets, frames, args.rate, console)
         console.print(_table(cases))
-    few, one = min(args.frames, LEAST_FRAMES), args.targets[0]
-    for heard, topics in OTHERS.items():
-        cases[f"{_name(one)}, {heard}"] = _case(one, few, args.rate, console, topics)
+    few = min(args.frames, LEAST_FRAMES)
+    for (heard, topics), targets in product(OTHERS.items(), args.targets):
+        cases[f"{_name(targets)}, {heard}"] = _case(targets, few, args.rate, console, topics)
     console.print(_table(cases))
     starts = [_start_s(args.rate) for _ in range(STARTS)]
     console.print(f"first answer with the shipped model after {', '.join(f'{s:.2f}' for s in starts)} s")
