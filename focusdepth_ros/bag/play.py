@@ -65,8 +65,10 @@ class Player:
             topic: node.create_publisher(kind, topic, profiles[topic]) for topic, kind in self._classes.items()
         }
         self._clock = node.create_publisher(message_class("rosgraph_msgs/msg/Clock"), "/clock", 1) if clock else None
-        self._until(lambda: any(publisher.get_subscription_count() for publisher in self._publishers.values()))
-        time.sleep(SETTLE_S)
+        for _ in range(2):  # when the first topic was heard, others may not have been known yet
+            if not self._until(self._is_heard):
+                break
+            time.sleep(SETTLE_S)
 
     def by_time(self, rate: float) -> None:
         start = time.monotonic()
@@ -94,6 +96,11 @@ class Player:
                 self._send(image)
                 missed += not self._until(lambda stamp=image.stamp_ns: stamp in answered)
         return missed
+
+    def _is_heard(self) -> bool:
+        """On some topic, and on every topic that has a subscriber anywhere."""
+        heard = {topic: publisher.get_subscription_count() > 0 for topic, publisher in self._publishers.items()}
+        return any(heard.values()) and all(heard[topic] or not self._node.count_subscribers(topic) for topic in heard)
 
     def _entries(self) -> Iterator[Entry]:
         for connection, time_ns, data in self._reader.messages():

@@ -120,6 +120,25 @@ def test_a_latched_topic_is_latched_again(make_rig: Any, start: Start, tmp_path:
     assert heard == [String(data="said before")]
 
 
+def test_playing_waits_for_every_topic_that_is_heard(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    rig = make_rig()
+    with Writer(tmp_path / "drive", version=VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic in ("/early", "/late"):
+            connection = writer.add_connection(topic, "std_msgs/msg/String", typestore=Definitions().store)
+            writer.write(connection, 0, serialize_message(String(data=topic)))
+    heard: list[str] = []
+    rig.probe.create_subscription(String, "/early", lambda msg: heard.append(msg.data), 10)
+    unmatched = rig.probe.create_subscription(String, "/late", print, qos.latched())  # which the player does not offer
+    start("play", tmp_path / "drive")
+    rig.spin_until(lambda: rig.probe.count_publishers("/late"), "the player")
+    for _ in range(20):
+        rig._probe_executor.spin_once(timeout_sec=0.05)
+    assert not heard
+    rig.probe.create_subscription(String, "/late", lambda msg: heard.append(msg.data), 10)
+    rig.probe.destroy_subscription(unmatched)
+    rig.spin_until(lambda: sorted(heard) == ["/early", "/late"], "both messages")
+
+
 def test_an_interrupt_ends_a_gap_in_the_bag(make_rig: Any, start: Start, tmp_path: Path) -> None:
     rig = make_rig()
     with Writer(tmp_path / "drive", version=VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
