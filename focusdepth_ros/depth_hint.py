@@ -19,7 +19,7 @@ from focusdepth_ros.status import Status
 # taken for millimetres before.
 PLAUSIBLE_M = (0.02, 200.0)
 JUDGED = 2000  # of the measured pixels, as all those of a large image take 10 ms
-SKIPPED = 8  # rows and columns, of which one is looked at before all are
+SKIPPED = 16  # rows and columns, of which one is looked at before all are
 LEAST = 100  # measured pixels in these; the median of fewer may be that of gross errors
 
 

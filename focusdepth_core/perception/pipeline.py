@@ -30,7 +30,7 @@ from focusdepth_core.perception.upsample import split_upsample
 from focusdepth_core.perception.window import Part
 
 QUANTILES = (0.05, 0.5, 0.95)
-JUDGED = 4000  # pixels of a mask that its confidence and quantiles are taken of: every n-th is as good
+JUDGED = 1000  # pixels of a mask that its confidence and quantiles are taken of: every n-th is as good
 NOWHERE = -50.0  # logit of a mask that is certainly empty
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from focusdepth_core.perception.window import Window
 
 M_PER_MM = 1e-3  # of integers (REP-118)
-MAX_POINTS = 2048  # that ``drawn`` gives: enough for two parameters; more would only cost time
+MAX_POINTS = 1024  # that ``drawn`` gives: enough for two parameters; more would only cost time
 SPARE = 1.5  # times as many are tried, as some turn out to be of no use
 SEED = 0
 
