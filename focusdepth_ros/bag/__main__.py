@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(run=_record)
     play = commands.add_parser("play", help="publish what was recorded")
     play.add_argument("bag", type=Path, help="folder of a bag in MCAP or SQLite")
+    play.add_argument("--topics", nargs="+", default=(), help="topics to play; without it all whose types are known")
     play.add_argument("--rate", type=float, default=1.0, help="speed; 2 is twice as fast as recorded")
     play.add_argument("--clock", action="store_true", help="publish /clock, for nodes with use_sim_time")
     play.add_argument("--wait", type=float, default=10.0, help="longest time in s for subscribers and answers")
@@ -66,7 +67,7 @@ def _play(arguments: argparse.Namespace) -> int:
 
     if not arguments.rate > 0:
         raise ValueError(f"--rate {arguments.rate:g} is not above 0")
-    missed = play(arguments.bag, arguments.rate, arguments.wait, arguments.clock, arguments.step)
+    missed = play(arguments.bag, arguments.rate, arguments.wait, arguments.clock, arguments.step, arguments.topics)
     if missed:
         print(f"{missed} images had no answer within {arguments.wait:g} s", file=sys.stderr)
     return 1 if missed else 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -13,7 +14,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from rosbags.interfaces import QosDurability
+from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
 from focusdepth_ros import qos
@@ -37,15 +38,17 @@ class Entry:
     data: bytes
 
 
-def play(bag: Path, rate: float, wait_s: float, clock: bool, step: Optional[Sequence[str]]) -> int:
-    """Returns the number of images without an answer, 0 if not in steps.
+def play(
+    bag: Path, rate: float, wait_s: float, clock: bool, step: Optional[Sequence[str]], topics: Sequence[str]
+) -> int:
+    """Returns the number of images without an answer, 0 if not in steps. ``topics``: to be played; all if empty.
 
-    Raises ``ValueError`` for a bag that cannot be read, an unknown type or topic, and without anybody who answers.
+    Raises ``ValueError`` for a bag that cannot be read, an unknown topic, and without anybody who answers.
     """
     node = rclpy.create_node("focusdepth_bag_play")
     try:
-        with _opened(bag) as reader:
-            player = Player(node, reader, clock, wait_s)
+        with closing(_opened(bag)) as reader:
+            player = Player(node, reader, {node.resolve_topic_name(topic) for topic in topics}, clock, wait_s)
             if step is None:
                 player.by_time(rate)
                 return 0
@@ -55,12 +58,14 @@ def play(bag: Path, rate: float, wait_s: float, clock: bool, step: Optional[Sequ
 
 
 class Player:
-    def __init__(self, node: Node, reader: Reader, clock: bool, wait_s: float) -> None:
+    def __init__(self, node: Node, reader: Reader, topics: Collection[str], clock: bool, wait_s: float) -> None:
         self._node = node
         self._reader = reader
         self._wait_s = wait_s
-        self._classes = {connection.topic: message_class(connection.msgtype) for connection in reader.connections}
-        profiles = _profiles(reader)
+        self._sent = 0
+        self._classes: dict[str, Any] = {}
+        self._connections = self._playable(topics)
+        profiles = _profiles(self._connections)
         self._publishers = {
             topic: node.create_publisher(kind, topic, profiles[topic]) for topic, kind in self._classes.items()
         }
@@ -72,19 +77,21 @@ class Player:
 
     def by_time(self, rate: float) -> None:
         start = time.monotonic()
-        for entry in self._entries():
-            due = start + (entry.time_ns - self._reader.start_time) / 1e9 / rate
-            while (left_s := due - time.monotonic()) > 0 and self._node.context.ok():
-                time.sleep(min(left_s, SLICE_S))
-            self._send(entry)
-        if self._node.context.ok():  # else Ctrl-C has ended the publishers
-            for publisher in self._publishers.values():  # what is on its way would end with the process
-                publisher.wait_for_all_acked(Duration(seconds=ACKED_S))
+        try:
+            for entry in self._entries():
+                due = start + (entry.time_ns - self._reader.start_time) / 1e9 / rate
+                while (left_s := due - time.monotonic()) > 0 and self._node.context.ok():
+                    time.sleep(min(left_s, SLICE_S))
+                self._send(entry)
+        finally:
+            if self._node.context.ok():  # else Ctrl-C has ended the publishers
+                for publisher in self._publishers.values():  # what is on its way would end with the process
+                    publisher.wait_for_all_acked(Duration(seconds=ACKED_S))
 
     def by_step(self, image_topic: str, answer_topic: str) -> int:
         """Each image after all messages of its stamp; the next message when its answer has come."""
         if image_topic not in self._classes:
-            raise ValueError(f"the bag has no {image_topic}, only {', '.join(sorted(self._classes))}")
+            raise ValueError(f"{image_topic} is not among what is played: {', '.join(sorted(self._classes))}")
         answered: set[int] = set()
         self._hear(answer_topic, answered)
         missed = 0
@@ -97,17 +104,40 @@ class Player:
                 missed += not self._until(lambda stamp=image.stamp_ns: stamp in answered)
         return missed
 
+    def _playable(self, topics: Collection[str]) -> list[Connection]:
+        """Those of ``topics``, or all, whose types are installed here; the others are named."""
+        recorded = {connection.topic for connection in self._reader.connections}
+        if not recorded.issuperset(topics):
+            absent = ", ".join(sorted(set(topics) - recorded))
+            raise ValueError(f"the bag has no {absent}, only {', '.join(sorted(recorded))}")
+        wanted = [connection for connection in self._reader.connections if connection.topic in (topics or recorded)]
+        unknown = []
+        for connection in wanted:
+            try:
+                self._classes[connection.topic] = message_class(connection.msgtype)
+            except ValueError:
+                unknown.append(f"{connection.topic} ({connection.msgtype})")
+        if unknown:
+            said = f"not played, as the types are not installed here: {', '.join(unknown)}"
+            if not self._classes:
+                raise ValueError(said)
+            self._node.get_logger().warning(said)
+        return [connection for connection in wanted if connection.topic in self._classes]
+
     def _is_heard(self) -> bool:
         """On some topic, and on every topic that has a subscriber anywhere."""
         heard = {topic: publisher.get_subscription_count() > 0 for topic, publisher in self._publishers.items()}
         return any(heard.values()) and all(heard[topic] or not self._node.count_subscribers(topic) for topic in heard)
 
     def _entries(self) -> Iterator[Entry]:
-        for connection, time_ns, data in self._reader.messages():
-            if not self._node.context.ok():
-                return
-            kind = self._classes[connection.topic]
-            yield Entry(connection.topic, time_ns, _stamp_ns(kind, data), bytes(data))
+        try:
+            for connection, time_ns, data in self._reader.messages(self._connections):
+                if not self._node.context.ok():
+                    return
+                kind = self._classes[connection.topic]
+                yield Entry(connection.topic, time_ns, _stamp_ns(kind, data), bytes(data))
+        except Exception as error:  # of rosbags' many kinds
+            raise ValueError(f"{self._reader.path} is damaged after {self._sent} messages played: {error}") from None
 
     def _hear(self, topic: str, answered: set[int]) -> None:
         """Adds the stamps of the messages on ``topic``, which must have a publisher."""
@@ -129,6 +159,7 @@ class Player:
             clock.clock.sec, clock.clock.nanosec = divmod(entry.time_ns, 1_000_000_000)
             self._clock.publish(clock)
         self._publishers[entry.topic].publish(entry.data)
+        self._sent += 1
 
     def _until(self, condition: Callable[[], Any]) -> bool:
         end = time.monotonic() + self._wait_s
@@ -139,10 +170,10 @@ class Player:
         return True
 
 
-def _profiles(reader: Reader) -> dict[str, QoSProfile]:
+def _profiles(connections: Sequence[Connection]) -> dict[str, QoSProfile]:
     """By topic; reliable, and latched where the recorded publisher was."""
-    profiles = {connection.topic: QoSProfile(depth=QUEUE) for connection in reader.connections}
-    for connection in reader.connections:
+    profiles = {connection.topic: QoSProfile(depth=QUEUE) for connection in connections}
+    for connection in connections:
         if any(offered.durability is QosDurability.TRANSIENT_LOCAL for offered in connection.ext.offered_qos_profiles):
             profiles[connection.topic].durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
     return profiles
@@ -150,7 +181,9 @@ def _profiles(reader: Reader) -> dict[str, QoSProfile]:
 
 def _opened(bag: Path) -> Reader:
     try:
-        return Reader(bag)
+        reader = Reader(bag)
+        reader.open()
+        return reader
     except Exception as error:  # of rosbags' many kinds
         raise ValueError(f"{bag} cannot be read as a bag: {error}") from None
 

@@ -18,6 +18,7 @@ pytest.importorskip("rosbags", reason="needs rosbags")
 from lifecycle_msgs.msg import Transition
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -30,6 +31,7 @@ from tests.ros.harness import OUTPUT_TYPES, TIMEOUT_S, Rig, camera_info, depth_h
 
 INPUTS = ("/image", "/camera_info", "/depth_hint", "/targets", "/target_box")
 SECONDS = range(1, 7)
+STRING, UNKNOWN = "std_msgs/msg/String", "foreign_msgs/msg/Mounting"
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -152,6 +154,77 @@ def test_an_interrupt_ends_a_gap_in_the_bag(make_rig: Any, start: Start, tmp_pat
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, "Traceback" in errors) == (0, False), errors
+
+
+def write(bag: Path, types: dict[str, str], count: int = 1) -> Path:
+    """``count`` strings of 1 kB, a millisecond apart, on each topic, whatever its type says; returns the file."""
+    store = Definitions().store
+    store.register(get_types_from_msg("string data", UNKNOWN))
+    with Writer(bag, version=VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = [writer.add_connection(topic, kind, typestore=store) for topic, kind in types.items()]
+        for index in range(count):
+            for connection in connections:
+                writer.write(connection, index * 1_000_000, serialize_message(String(data="x" * 1000)))
+    return next(bag.glob("*.mcap"))
+
+
+def test_only_what_is_asked_for_and_of_a_known_type_is_played(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    rig = make_rig()
+    write(tmp_path / "drive", {"/note": STRING, "/other": STRING, "/mounting": UNKNOWN}, count=5)
+    heard: list[str] = []
+    for topic in ("/note", "/other"):
+        rig.probe.create_subscription(String, topic, lambda msg, topic=topic: heard.append(topic), 10)
+    process = start("play", tmp_path / "drive", "--topics", "/note", "/mounting")
+    rig.spin_until(lambda: process.poll() is not None, "the player's end")
+    rig.spin_until(lambda: len(heard) == 5, "all messages")
+    assert set(heard) == {"/note"}
+    assert process.returncode == 0
+    assert process.stderr.read().count(f"not installed here: /mounting ({UNKNOWN})") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--topics", "/mounting"), f"not played, as the types are not installed here: /mounting ({UNKNOWN})"),
+        (("--topics", "/nothing"), "the bag has no /nothing, only /mounting, /note"),
+        (("--step", "/mounting", "/answer"), "/mounting is not among what is played: /note"),
+    ],
+)
+def test_a_bag_of_which_nothing_can_be_played(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    write(tmp_path / "drive", {"/note": STRING, "/mounting": UNKNOWN})
+    process = start("play", tmp_path / "drive", "--wait", "0.1", *arguments)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == sentence
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+def test_a_recording_that_was_cut_short_is_named(start: Start, tmp_path: Path, share: float) -> None:
+    file = write(tmp_path / "drive", {"/note": STRING}, count=200)
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    process = start("play", tmp_path / "drive")
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert f"{tmp_path}/drive cannot be read as a bag: " in errors and "Traceback" not in errors
+
+
+def test_damage_amid_the_messages_is_met_after_those_before_it(make_rig: Any, start: Start, tmp_path: Path) -> None:
+    rig = make_rig()
+    file = write(tmp_path / "drive", {"/note": STRING}, count=1200)  # in chunks of 1 MiB
+    content = bytearray(file.read_bytes())
+    content[1_100_000:1_110_000] = b"\xff" * 10_000
+    file.write_bytes(content)
+    heard: list[String] = []
+    rig.probe.create_subscription(String, "/note", heard.append, 2000)
+    process = start("play", tmp_path / "drive", "--rate", "10")
+    rig.spin_until(lambda: process.poll() is not None, "the player's end")
+    errors = process.stderr.read()
+    played = int(errors.partition("is damaged after ")[2].split()[0])
+    assert 900 < played < 1100 and errors.startswith(f"{tmp_path}/drive ") and "Traceback" not in errors
+    assert process.returncode == 1
+    rig.spin_until(lambda: len(heard) == played, "what was played")
 
 
 @pytest.mark.parametrize(
