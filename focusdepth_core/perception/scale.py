@@ -164,9 +164,10 @@ def _is_cut(before: np.ndarray, now: np.ndarray) -> bool:
 
 
 def are_same(before: Sequence[Target], now: Sequence[Target]) -> bool:
-    """Boxes may have moved, as long as each still touches where it was."""
+    """In any order; boxes may have moved, as long as each still touches where it was."""
+    pairs = zip(*(sorted(targets, key=lambda target: target.id) for targets in (before, now)))
     return len(before) == len(now) and all(
-        a.id == b.id and a.text == b.text and _overlap(a.box, b.box) for a, b in zip(before, now)
+        a.id == b.id and a.text == b.text and _overlap(a.box, b.box) for a, b in pairs
     )
 
 

@@ -185,6 +185,14 @@ def test_no_scale_is_held_for_other_targets(now: list[Target], is_held: bool) ->
     assert fitter.fit(raw_after, hint_after, DISPARITY, stamp=5.2, targets=now) is not None
 
 
+def test_a_scale_is_held_for_the_same_targets_in_another_order() -> None:
+    fitter, bowl = MapFitter(), Target("bowl", (0, 0, 30, 20))
+    (raw, hint), (raw_after, _) = frames(2, scene())
+    fitter.fit(raw, hint, DISPARITY, stamp=5.0, targets=[MUG, bowl])
+    assert fitter.fit(raw_after, None, DISPARITY, stamp=5.1, targets=[bowl, MUG]) is not None
+    assert fitter.fit(raw_after, None, DISPARITY, stamp=5.2, targets=[bowl, Target("mug", bowl.box)]) is None
+
+
 def test_other_targets_are_not_averaged_with_those_before() -> None:
     """Their scale differs by less than a jump."""
     z, fitter = scene(), MapFitter()
