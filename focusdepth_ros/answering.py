@@ -158,7 +158,7 @@ class Answering:
 
     def _work(self, job: Job) -> None:
         try:
-            self._publish(job, self._answer(job.image))
+            self._publish(job, self._answer(job))
         except ValueError as error:
             self._refuse(job, "image", str(error))
         except EngineError as error:
@@ -169,12 +169,12 @@ class Answering:
         if not self._is_on(job.session):  # what it complained of came after all complaints were settled
             self._status.settle(*ON_THE_WAY)
 
-    def _answer(self, image: AnyImage) -> Answer:
+    def _answer(self, job: Job) -> Answer:
         parameters = self._parameters()
-        request = self._inputs.request(image, parameters)
+        request = self._inputs.request(job.image, job.arrived, parameters)
         result = self._pipeline.process(request.frame, request.targets, request.depth_hint)
         presences = self._presences.update(result)
-        about_image = image.header, result, request.info, presences, parameters
+        about_image = job.image.header, result, request.info, presences, parameters
         answer = Answer(*about_image, why_no_hint=request.why_no_hint, memory=self._memory)
         return answer if answer.why_not_metric else replace(answer, placement=self._place(answer))
 

@@ -6,15 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
 from focusdepth_core.perception.frame import Intrinsics
-from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer
+from focusdepth_ros.pairing import PAIR_DEPTH, StampBuffer, are_of_one_frame
 from focusdepth_ros.status import Status
 
 Size = tuple[int, int]  # width, height
 
+WIDEST = 40  # side over focal length, of a field of view of 174 degrees: what has no calibration may say 1 px
 POLYNOMIAL = ("plumb_bob", "rational_polynomial", "thin_prism")  # as sensor_msgs and camera_calibration name them
 FISHEYE = ("equidistant", "fisheye")
 
@@ -30,12 +31,16 @@ def intrinsics_of(info: CameraInfo, rectified: bool = True) -> Intrinsics:
     is empty), else by K and D.
 
     K and P are for the full sensor (REP-104, sensor_msgs/CameraInfo); the arithmetic is image_geometry's. Raises
-    ``ValueError`` for a focal length that is zero, negative or not finite, a size of zero, and an unknown distortion.
+    ``ValueError`` for a focal length that is zero, negative, not finite or too short for any lens, a size of zero, and
+    an unknown distortion.
     """
     p, k = info.p, info.k
     fx, fy, cx, cy = (p[0], p[5], p[2], p[6]) if rectified and p[0] else (k[0], k[4], k[2], k[5])
-    if not (math.isfinite(fx) and math.isfinite(fy) and fx > 0 and fy > 0):
-        raise ValueError(f"camera_info has focal lengths fx = {fx:g}, fy = {fy:g} px: the camera is not calibrated")
+    if not all(0 < f < math.inf and side <= WIDEST * f for f, side in ((fx, info.width), (fy, info.height))):
+        raise ValueError(
+            f"camera_info has focal lengths fx = {fx:g}, fy = {fy:g} px for {info.width} x {info.height}: "
+            "the camera is not calibrated"
+        )
     roi, bin_x, bin_y = info.roi, max(info.binning_x, 1), max(info.binning_y, 1)
     return Intrinsics(
         fx / bin_x,
@@ -75,15 +80,15 @@ class CalibrationInput:
         self.newest = self._infos.newest
 
     def of(
-        self, stamp: Time, size: Size, image_topic: str, wait_s: float, rectified: bool = True
+        self, image: Header, size: Size, image_topic: str, wait_s: float, rectified: bool = True
     ) -> Optional[Calibration]:
         """None without a usable one; waits at most ``wait_s`` for it, and not when there is one of the image's size."""
-        info = self._infos.take(stamp, 0.0) or self._infos.newest()
-        if info is None or isinstance(_fitting(info, size, rectified), str):
-            info = self._infos.take(stamp, wait_s) or info
+        info = self._infos.take(image.stamp, 0.0) or self._infos.newest()
+        if info is None or isinstance(_fitting(info, image, size, rectified), str):
+            info = self._infos.take(image.stamp, wait_s) or info
         if info is None:
             return None
-        intrinsics = _fitting(info, size, rectified)
+        intrinsics = _fitting(info, image, size, rectified)
         if isinstance(intrinsics, str):
             self._status.complain("camera_info", f"{intrinsics}; no metric outputs")
             return None
@@ -98,8 +103,13 @@ class CalibrationInput:
         return Calibration(info, intrinsics)
 
 
-def _fitting(info: CameraInfo, size: Size, rectified: bool) -> Union[Intrinsics, str]:
+def _fitting(info: CameraInfo, image: Header, size: Size, rectified: bool) -> Union[Intrinsics, str]:
     """The image's intrinsics, or why the camera_info does not describe it."""
+    if not are_of_one_frame(info.header, image):  # what sensor_msgs/Image calls undefined
+        return (
+            f"camera_info is of frame '{info.header.frame_id}', the image of '{image.frame_id}'; take both from one "
+            "camera, or let its driver give both the same frame_id"
+        )
     try:
         intrinsics = intrinsics_of(info, rectified)
     except ValueError as error:

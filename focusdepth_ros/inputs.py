@@ -105,20 +105,20 @@ class Inputs:
         self._calibration.clear()
         self._hint.clear()
 
-    def request(self, image: AnyImage, parameters: Parameters) -> Request:
-        """Raises ``ValueError`` if the image cannot be used; anything else that cannot is left out and complained of.
+    def request(self, image: AnyImage, arrived: float, parameters: Parameters) -> Request:
+        """``arrived``: by time.monotonic. Raises ``ValueError`` if the image cannot be used; anything else that cannot
+        is left out and complained of.
 
         Waits for the camera_info and depth_hint of the image, so that it belongs in the worker's thread.
         """
         rgb = image_msgs.to_rgb(image) if isinstance(image, Image) else compressed.to_rgb(image)
-        size, stamp = (rgb.shape[1], rgb.shape[0]), image.header.stamp
+        size, header = (rgb.shape[1], rgb.shape[0]), image.header
         wait_s = parameters.pair_wait if self._node.count_publishers(self._info_topic) else 0.0
-        calibration = self._calibration.of(stamp, size, self.image_topic, wait_s, parameters.rectified)
+        calibration = self._calibration.of(header, size, self.image_topic, wait_s, parameters.rectified)
         nv12 = image_msgs.nv12(image) if isinstance(image, Image) else None
-        frame = Frame(rgb, stamp_ns(stamp) / 1e9, calibration and calibration.intrinsics, nv12)
-        is_published = self._node.count_publishers(self._hint_topic) > 0
-        hint = self._hint.of(stamp, size, parameters.pair_wait if is_published else 0.0, is_published)
-        usable = self.targets.usable(frame, stamp_ns(stamp), parameters)
+        frame = Frame(rgb, stamp_ns(header.stamp) / 1e9, calibration and calibration.intrinsics, nv12)
+        hint = self._hint.of(header, size, arrived, parameters, self._node.count_publishers(self._hint_topic) > 0)
+        usable = self.targets.usable(frame, stamp_ns(header.stamp), parameters)
         depth_hint, why_none = (None, hint) if isinstance(hint, str) else (hint, "")
         return Request(frame, usable, depth_hint, calibration and calibration.info, why_none)
 

@@ -90,6 +90,9 @@ class Parameters:
         limits=(0.0, 10.0),
     )
     max_scale_age: float = parameter(
+    pair_tolerance: float = parameter(
+        0.0, "Longest time in s between the stamps of an image and a depth_hint used for it.", limits=(0.0, 1.0)
+    )
         0.5,
         "Age in s of the newest depth_hint up to which its scale is used; after that there are no metric outputs.",
         name="scale.max_age",

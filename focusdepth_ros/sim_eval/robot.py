@@ -19,7 +19,7 @@ from focusdepth_ros.sim_eval.trial import Answer, Question
 FRAME_ID = "camera_optical_frame"
 INPUTS = {"targets": FocusTargetArray, "camera_info": CameraInfo, "depth_hint": Image, "image": Image}
 OUTPUTS = {"targets_3d": FocusTarget3DArray, "target_mask": Image}
-ANSWER_S = 10.0  # after which an image is sent again
+ANSWER_S = 10.0  # after which a question is sent again
 SENT = 3  # times at most: the image may have overtaken the target, or been lost
 
 
@@ -49,12 +49,11 @@ class Robot(FocusClient):
         """Raises ``FocusFailed`` if the node does not answer."""
         header = Header(frame_id=FRAME_ID)
         header.stamp.sec = question.stamp
-        for topic, msg in self._messages(question, header).items():
-            self._publishers[topic].publish(msg)
-        image = to_image(question.task.frame.image, "rgb8", header)
+        messages = self._messages(question, header)
         for _ in range(SENT):
             self._heard.clear()
-            self._publishers["image"].publish(image)
+            for topic, msg in messages.items():
+                self._publishers[topic].publish(msg)
             again = time.monotonic() + ANSWER_S
             while not self._is_answered(header) and time.monotonic() < again:
                 self.spin_once()
@@ -72,6 +71,7 @@ class Robot(FocusClient):
             "targets": FocusTargetArray(header=header, targets=[FocusTarget(id=str(target.id), score=1.0, **named)]),
             "camera_info": sim_msgs.camera_info(frame.intrinsics, header),
             "depth_hint": to_image(question.depth_hint, "32FC1", header),
+            "image": to_image(frame.image, "rgb8", header),
         }
 
     def _is_answered(self, header: Header) -> bool:

@@ -50,10 +50,15 @@ def test_a_resized_image_shows_a_point_at_the_resized_place(width: int, height: 
     assert (resized.width, resized.height) == (width, height)
 
 
-@pytest.mark.parametrize("focal", [0.0, -500.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("focal", [0.0, -500.0, 1.0, 15.9, float("nan"), float("inf")])
 def test_an_uncalibrated_camera_is_refused(focal: float) -> None:
     with pytest.raises(ValueError, match="not calibrated"):
         intrinsics_of(_info(k=[focal, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]))
+
+
+def test_a_very_wide_camera_is_calibrated() -> None:
+    k = [16.0, 0.0, 319.5, 0.0, 16.0, 239.5, 0.0, 0.0, 1.0]
+    assert intrinsics_of(_info(k=k, binning_x=8, binning_y=8)).fx == 2
 
 
 def test_an_image_that_is_not_rectified_goes_by_k_and_d() -> None:
