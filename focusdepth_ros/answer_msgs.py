@@ -10,7 +10,7 @@ import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from focusdepth_core.perception.result import TargetResult
+from focusdepth_core.perception.result import Space, TargetResult, positive
 from focusdepth_ros import drawing
 from focusdepth_ros.answer import Answer
 from focusdepth_ros.cloud_msgs import to_cloud
@@ -97,6 +97,7 @@ def _target_3d(
     """``raw`` and ``metres``: the quantiles, 3; ``span``: see ``Answer.spans``."""
     msg = FocusTarget3D(
         id=target.target.id,
+        class_id=target.target.name,
         label=label,
         found=target.found,
         confidence=target.confidence,
@@ -117,10 +118,11 @@ def _target_3d(
 
 
 def _depth_quantiles(answer: Answer, raw: np.ndarray) -> np.ndarray:
-    """Metres, T,3; the transform of the raw quantiles, as raw to metres is monotonic. NaN without a scale."""
+    """Metres, T,3: those of the raw quantiles, the last one first where larger is nearer. NaN where there is none."""
     if not answer.is_metric:
         return np.full_like(raw, np.nan)
     if answer.scale is None:
-        return np.sort(raw, axis=1)
+        return positive(raw)
     factors = np.array([answer.factor(target) for target in answer.result.targets], np.float32)
-    return np.sort(answer.scale.to_metres(raw) * factors[:, None], axis=1)
+    metres = answer.scale.to_metres(raw) * factors[:, None]
+    return metres[:, ::-1] if answer.scale.space is Space.AFFINE_DISPARITY else metres

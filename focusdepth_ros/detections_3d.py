@@ -16,7 +16,7 @@ except ImportError:
 
 
 def detections_3d(answer: Answer) -> Optional[Any]:
-    """Of the targets that have points: id, text as the class, confidence, median, upright box (5 to 95 %)."""
+    """Of the targets that have points: id, class or text, confidence, median, upright box (5 to 95 %)."""
     if answer.points is None:
         return None
     located = [(target, span) for target, span in zip(answer.result.targets, answer.spans) if span is not None]
@@ -27,7 +27,7 @@ def detections_3d(answer: Answer) -> Optional[Any]:
 def _detection(answer: Answer, target: TargetResult, span: np.ndarray) -> Any:
     low, median, high = span
     hypothesis = ObjectHypothesisWithPose()
-    hypothesis.hypothesis.class_id = target.target.text or ""
+    hypothesis.hypothesis.class_id = target.target.name
     hypothesis.hypothesis.score = target.confidence
     _set(hypothesis.pose.pose.position, median)
     msg = Detection3D(header=answer.placed_header, id=target.target.id, results=[hypothesis])

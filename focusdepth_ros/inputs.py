@@ -10,6 +10,7 @@ from typing import Any, Optional, Union
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PointStamped
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
@@ -33,6 +34,7 @@ except ImportError:  # not part of every installation
     Detection2DArray = None
 
 AnyImage = Union[Image, CompressedImage]
+COMMAND = qos.stream(1, "reliable")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class Inputs:
         self.targets = TargetInput(status)
         self.transforms = Transforms(node)
         self._subscriptions: list[Any] = []
+        self._sensors: dict[str, tuple[type, Callable[..., None], int]] = {}  # by topic; and how many are kept
+        self._sensor_subscriptions: dict[str, Any] = {}
+        self._reliabilities: dict[str, str] = {}  # of these
         self.image_topic = node.resolve_topic_name("image")
         self._info_topic = node.resolve_topic_name("camera_info")
         self._hint_topic = node.resolve_topic_name("depth_hint")
@@ -74,24 +79,31 @@ class Inputs:
 
     def open(self, check: Callable[[Target], None]) -> None:
         """``check`` raises ``ValueError`` for a target that the model cannot be asked for."""
-        sensor, command = qos.stream(PAIR_DEPTH, self._parameters().reliability), qos.stream(1, "reliable")
-        self._subscribe(CameraInfo, "camera_info", self._calibration.add, sensor)
-        self._subscribe(Image, "depth_hint", self._hint.add, sensor)
         self.targets.open(check)
-        self._subscribe(RegionOfInterest, "target_box", self.targets.on_box, command)
-        self._subscribe(String, "target_text", self.targets.on_text, command)
-        self._subscribe(FocusTargetArray, "targets", self.targets.on_array, command)
-        self._subscribe(PointStamped, "clicked_point", self._on_click, command)
+        for kind, topic, callback in (
+            (RegionOfInterest, "target_box", self.targets.on_box),
+            (String, "target_text", self.targets.on_text),
+            (FocusTargetArray, "targets", self.targets.on_array),
+            (PointStamped, "clicked_point", self._on_click),
+        ):
+            self._subscriptions.append(self._command(kind, topic, callback))
+        self._sensors = {
+            self._info_topic: (CameraInfo, self._calibration.add, PAIR_DEPTH),
+            self._hint_topic: (Image, self._hint.add, PAIR_DEPTH),
+        }
         if Detection2DArray is not None:
-            self._subscribe(Detection2DArray, "detections", self.targets.on_detections, sensor)
-        self._subscribe_image()  # the last one: of what waits, rclpy hands on first what was subscribed to first
+            topic = self._node.resolve_topic_name("detections")
+            self._sensors[topic] = Detection2DArray, self.targets.on_detections, PAIR_DEPTH
+        kind, self.image_topic = self._image()
+        self._sensors[self.image_topic] = kind, self._on_image, self._parameters().depth
         self.check()
 
     def check(self) -> None:
         """To be called every second or so: complains of publishers that are not heard, or that share a camera's topic.
         TF must have been heard for a while when it is needed.
         """
-        for subscription in self._subscriptions:
+        self._hear_sensors()
+        for subscription in (*self._subscriptions, *self._sensor_subscriptions.values()):
             reports.check_subscription(self._status, self._node, subscription.topic_name)
         reports.check_publishers(self._status, self._node, self.image_topic, self._info_topic, self._hint_topic)
         if self._parameters().target_frame or self._node.count_publishers(self._click_topic):
@@ -99,9 +111,11 @@ class Inputs:
 
     def close(self) -> None:
         """Ends the subscriptions and forgets the camera's messages; the targets stay."""
-        for subscription in self._subscriptions:
+        for subscription in (*self._subscriptions, *self._sensor_subscriptions.values()):
             self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        for kept in (self._subscriptions, self._sensors, self._sensor_subscriptions, self._reliabilities):
+            kept.clear()
+        self.targets.close()
         self._calibration.clear()
         self._hint.clear()
 
@@ -135,23 +149,43 @@ class Inputs:
         intrinsics = intrinsics_of(info, self._parameters().rectified)
         return target_msgs.from_click(point, intrinsics, self._parameters().click_size)
 
-    def _subscribe_image(self) -> None:
+    def _image(self) -> tuple[type, str]:
         """By the topic that image_transport gives a transport, so that remapping ``image`` moves that as well."""
-        parameters = self._parameters()
-        profile, topic = qos.stream(parameters.depth, parameters.reliability), self._node.resolve_topic_name("image")
-        if parameters.image_transport == "raw":
-            self._subscribe(Image, topic, self._on_image, profile)
-        else:
-            topic += f"/{parameters.image_transport}"
-            self._subscribe(CompressedImage, topic, self._on_image, profile)
-        self.image_topic = self._node.resolve_topic_name(topic)
+        topic, transport = self._node.resolve_topic_name("image"), self._parameters().image_transport
+        if transport == "raw":
+            return Image, topic
+        return CompressedImage, self._node.resolve_topic_name(f"{topic}/{transport}")
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: Any) -> None:
-        subscription = self._node.create_subscription(
-            kind,
-            topic,
-            callback,
-            copy(profile),  # into which rclpy writes what qos_overrides say
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        self._subscriptions.append(subscription)
+    def _hear_sensors(self) -> None:
+        """All anew where one is to be heard otherwise, and the image last: of what waits, rclpy hands on first what was
+        subscribed to first.
+        """
+        wanted = {topic: self._reliability(topic) for topic in self._sensors}
+        if wanted == self._reliabilities:
+            return
+        for subscription in self._sensor_subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        self._sensor_subscriptions.clear()
+        self._reliabilities = wanted
+        for topic, (kind, callback, depth) in self._sensors.items():
+            profile = qos.stream(depth, wanted[topic])
+            self._sensor_subscriptions[topic] = self._node.create_subscription(kind, topic, callback, profile)
+
+    def _reliability(self, topic: str) -> str:
+        """best_effort or reliable. rclpy's own overrides would hold what was asked first for ever."""
+        name = f"qos_overrides.{topic}.subscription.reliability"
+        if not self._node.has_parameter(name):
+            about = ParameterDescriptor(description="In place of qos.reliability, for this topic.", read_only=True)
+            self._node.declare_parameter(name, "", about)
+        asked = self._node.get_parameter(name).value or self._parameters().reliability
+        if asked not in qos.RELIABILITIES:
+            raise ValueError(f"{name} is `{asked}`; give one of {', '.join(qos.RELIABILITIES)}")
+        if asked != qos.AUTO:
+            return str(asked)
+        offered = qos.offered_by_all(self._node.get_publishers_info_by_topic(topic))
+        return offered or self._reliabilities.get(topic, "best_effort")
+
+    def _command(self, kind: type, topic: str, callback: Callable[..., None]) -> Any:
+        profile = copy(COMMAND)  # into which rclpy writes what qos_overrides say
+        options = QoSOverridingOptions.with_default_policies()
+        return self._node.create_subscription(kind, topic, callback, profile, qos_overriding_options=options)

@@ -7,7 +7,6 @@ from copy import copy
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -19,16 +18,16 @@ from focusdepth_ros.status import Status
 
 Maker = Callable[[Answer], Any]  # None: nothing to publish for this answer
 
-SENSOR, RELIABLE = qos.stream(1), qos.stream(1, "reliable")
-OUTPUTS: tuple[tuple[str, type, QoSProfile, Maker], ...] = (
-    ("~/relative_depth/image", Image, SENSOR, answer_msgs.relative_depth),
-    ("~/depth/image_rect", Image, SENSOR, answer_msgs.depth),
-    ("~/depth/camera_info", CameraInfo, SENSOR, answer_msgs.camera_info),
-    ("~/target_mask", Image, SENSOR, answer_msgs.target_mask),
-    ("~/target_points", PointCloud2, SENSOR, answer_msgs.target_points),
-    ("~/targets_3d", FocusTarget3DArray, RELIABLE, answer_msgs.targets_3d),
-    ("~/debug_image", Image, SENSOR, answer_msgs.debug_image),
-    *([("~/detections_3d", Detection3DArray, RELIABLE, detections_3d)] if Detection3DArray is not None else []),
+QOS = qos.stream(1, "reliable")  # which every subscriber can hear, whether it asks for that or for best effort
+OUTPUTS: tuple[tuple[str, type, Maker], ...] = (
+    ("~/relative_depth/image", Image, answer_msgs.relative_depth),
+    ("~/depth/image_rect", Image, answer_msgs.depth),
+    ("~/depth/camera_info", CameraInfo, answer_msgs.camera_info),
+    ("~/target_mask", Image, answer_msgs.target_mask),
+    ("~/target_points", PointCloud2, answer_msgs.target_points),
+    ("~/targets_3d", FocusTarget3DArray, answer_msgs.targets_3d),
+    ("~/debug_image", Image, answer_msgs.debug_image),
+    *([("~/detections_3d", Detection3DArray, detections_3d)] if Detection3DArray is not None else []),
 )
 
 
@@ -38,8 +37,8 @@ class Outputs:
         self._status = status
         self._makers: list[tuple[Any, Maker]] = []
         try:
-            for topic, kind, profile, maker in OUTPUTS:
-                self._makers.append((_publisher(node, topic, kind, profile), maker))
+            for topic, kind, maker in OUTPUTS:
+                self._makers.append((_publisher(node, topic, kind), maker))
         except Exception:
             self.destroy()
             raise
@@ -67,10 +66,10 @@ class Outputs:
         self._makers.clear()
 
 
-def _publisher(node: LifecycleNode, topic: str, kind: type, profile: QoSProfile) -> Any:
+def _publisher(node: LifecycleNode, topic: str, kind: type) -> Any:
     return node.create_lifecycle_publisher(
         kind,
         topic,
-        copy(profile),  # into which rclpy writes what qos_overrides say
+        copy(QOS),  # into which rclpy writes what qos_overrides say
         qos_overriding_options=QoSOverridingOptions.with_default_policies(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from focusdepth_core.engine.open import BACKENDS
+from focusdepth_ros import qos
 from focusdepth_ros.parameter_store import parameter
 
 
@@ -51,10 +52,10 @@ class Parameters:
         settable="unconfigured",
     )
     reliability: str = parameter(
-        "best_effort",
-        "QoS asked of image, camera_info, depth_hint and detections; reliable finds no best-effort camera.",
+        qos.AUTO,
+        "QoS asked of image, camera_info, depth_hint and detections; auto: reliable where all publishers offer that.",
         name="qos.reliability",
-        choices=("best_effort", "reliable"),
+        choices=qos.RELIABILITIES,
         settable="unconfigured",
     )
     depth: int = parameter(
@@ -68,7 +69,7 @@ class Parameters:
         True, "Whether images are rectified, so that P of camera_info holds; else points are placed by K and D."
     )
     max_target_age: float = parameter(
-        0.5,
+        1.0,
         "Longest time in s between the stamps of `targets` or `detections` and the image they are used for.",
         limits=(0.0, 3600.0),
     )
@@ -89,18 +90,24 @@ class Parameters:
         "Longest time in s that an image waits for its transform, or for depth_hint or first camera_info if published.",
         limits=(0.0, 10.0),
     )
-    max_scale_age: float = parameter(
     pair_tolerance: float = parameter(
         0.0, "Longest time in s between the stamps of an image and a depth_hint used for it.", limits=(0.0, 1.0)
     )
+    max_scale_age: float = parameter(
         0.5,
         "Age in s of the newest depth_hint up to which its scale is used; after that there are no metric outputs.",
         name="scale.max_age",
         limits=(0.0, 3600.0),
     )
+    max_residual: float = parameter(
+        0.25,
+        "Median relative error of the fit above which there are no metric outputs.",
+        name="scale.max_residual",
+        limits=(0.0, 10.0),
+    )
     when_stale: str = parameter(
         "silent",
-        "What depth/image_rect is without a scale that is new enough: silent, or nan for an image of NaN.",
+        "What depth/image_rect is without a usable scale: silent, or nan for an image of NaN.",
         name="scale.when_stale",
         choices=("silent", "nan"),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from rclpy.qos import (
     QoSCompatibility,
     QoSDurabilityPolicy,
@@ -10,6 +13,9 @@ from rclpy.qos import (
     QoSReliabilityPolicy,
     qos_check_compatible,
 )
+
+AUTO = "auto"
+RELIABILITIES = (AUTO, "best_effort", "reliable")  # that may be asked for
 
 
 def stream(depth: int, reliability: str = "best_effort") -> QoSProfile:
@@ -27,6 +33,14 @@ def latched() -> QoSProfile:
         reliability=QoSReliabilityPolicy.RELIABLE,
         durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
     )
+
+
+def offered_by_all(publishers: Iterable[Any]) -> str:
+    """reliable, or best_effort if some publisher offers no more than that; empty without publishers."""
+    offered = {publisher.qos_profile.reliability for publisher in publishers}
+    if not offered:
+        return ""
+    return "reliable" if offered == {QoSReliabilityPolicy.RELIABLE} else "best_effort"
 
 
 def mismatch(publisher: QoSProfile, subscription: QoSProfile) -> str:

@@ -44,7 +44,7 @@ def from_array(msg: FocusTargetArray) -> Parsed:
 
 
 def from_detections(msg: Any) -> Parsed:
-    """``msg``: vision_msgs/Detection2DArray, or anything with its fields. Ids are passed on; classes are not read."""
+    """``msg``: vision_msgs/Detection2DArray, or anything with its fields. Ids and classes are passed on."""
     return _parsed(msg.detections, _from_detection)
 
 
@@ -66,7 +66,7 @@ def _parsed(items: Iterable[Any], convert: Any) -> Parsed:
 def _from_item(item: FocusTarget, target_id: str) -> Target:
     has_box = item.roi.width > 0 or item.roi.height > 0
     text = _checked_text(target_id, item.text) if item.text else None
-    return Target(target_id, _box(item.roi) if has_box else None, text, _score([item.score]))
+    return Target(target_id, _box(item.roi) if has_box else None, text, _score(item.score))
 
 
 def _from_detection(item: Any, target_id: str) -> Target:
@@ -80,11 +80,15 @@ def _from_detection(item: Any, target_id: str) -> Target:
     half_width = (box.size_x * cos + box.size_y * sin) / 2
     half_height = (box.size_x * sin + box.size_y * cos) / 2
     sides = (centre.x - half_width, centre.y - half_height, centre.x + half_width, centre.y + half_height)
-    return Target(target_id, sides, score=_score([result.hypothesis.score for result in item.results] or [1.0]))
+    likeliest = max(item.results, key=lambda result: _score(result.hypothesis.score), default=None)
+    if likeliest is None:
+        return Target(target_id, sides)
+    hypothesis = likeliest.hypothesis
+    return Target(target_id, sides, score=_score(hypothesis.score), category=str(hypothesis.class_id))
 
 
-def _score(scores: list[float]) -> float:
-    return max([score for score in scores if math.isfinite(score)], default=0.0)
+def _score(score: float) -> float:
+    return score if math.isfinite(score) else 0.0
 
 
 def _checked_text(target_id: str, text: str) -> str:

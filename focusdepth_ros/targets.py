@@ -41,6 +41,10 @@ class TargetSet:
             )
 
 
+def _anything(target: Target) -> None:
+    """Takes every target."""
+
+
 class TargetInput:
     """The targets in force, until the next message about them on any topic.
 
@@ -52,11 +56,15 @@ class TargetInput:
         self._status = status
         self._lock = threading.Lock()
         self._sets: tuple[TargetSet, ...] = (TargetSet(),)
-        self._check: Callable[[Target], None] = lambda target: None
+        self._check: Callable[[Target], None] = _anything
 
     def open(self, check: Callable[[Target], None]) -> None:
         """``check`` raises ``ValueError`` for a target that the model cannot be asked for."""
         self._check = check
+
+    def close(self) -> None:
+        """What checked the targets is not kept: it may be a model."""
+        self._check = _anything
 
     def on_box(self, roi: RegionOfInterest) -> None:
         self.hold(lambda: target_msgs.from_box(roi))

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time as RclTime
+
+BACK = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ class Transforms:
             except ImportError:
                 return
             self._tf = tf2_ros
-            self._buffer = tf2_ros.Buffer(node=self._node)
-            self._listener = tf2_ros.TransformListener(self._buffer, self._node)
+            # Without the node, on whose clock's jumps Jazzy's first Buffers raise and Humble's keep what lies ahead.
+            self._buffer = buffer = tf2_ros.Buffer()
+            self._listener = tf2_ros.TransformListener(buffer, self._node)
+            self._jumps = self._node.get_clock().create_jump_callback(BACK, post_callback=lambda jump: buffer.clear())
 
 
 def rotation(q: Quaternion) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 Box = tuple[float, float, float, float]
@@ -14,6 +14,7 @@ MIN_SIDE_PX = 1.0  # a box thinner than one pixel selects nothing
 @dataclass(frozen=True)
 class Target:
     """``box``: x0, y0, x1, y1 in pixels of the frame, half-open; ``text``: what to look for. At least one is given.
+    ``category``: what a detector calls it, which no network is told.
 
     Raises ``ValueError`` for a box without area or with values that are not finite, for empty text, or for neither.
     """
@@ -22,6 +23,7 @@ class Target:
     box: Optional[Box] = None
     text: Optional[str] = None
     score: float = 1.0
+    category: str = ""
 
     def __post_init__(self) -> None:
         if self.box is None and self.text is None:
@@ -44,7 +46,12 @@ class Target:
             raise ValueError(
                 f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) of target '{self.id}' lies outside the {width} x {height} image"
             )
-        return Target(self.id, box, self.text, self.score)
+        return replace(self, box=box)
+
+    @property
+    def name(self) -> str:
+        """Its category or else its text, empty without both."""
+        return self.category or self.text or ""
 
 
 def _check_box(target_id: str, box: Box) -> None:

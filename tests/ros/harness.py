@@ -34,7 +34,7 @@ from tests.tiny_model import HEIGHT, WIDTH, BoxEngine, config
 TIMEOUT_S = 20.0
 WIDTH_PX, HEIGHT_PX = 112, 84  # of the test images
 FRAME_ID = "camera_optical_frame"
-OUTPUT_TYPES = {topic.removeprefix("~/"): kind for topic, kind, _, _ in OUTPUTS}
+OUTPUT_TYPES = {topic.removeprefix("~/"): kind for topic, kind, _ in OUTPUTS}
 RELATIVE = "relative_depth/image"
 INPUT_TYPES = {
     "image": Image,

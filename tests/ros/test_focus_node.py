@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -22,7 +24,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -138,9 +139,9 @@ def test_enable(rig: Rig) -> None:
 
 
 def test_an_incompatible_subscriber_is_named_in_the_status(rig: Rig) -> None:
-    asking = rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", print, qos.stream(1, "reliable"))
+    asking = rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", print, qos.latched())
     sentence = (
-        f"a subscriber of /focus_node/{RELATIVE} gets nothing: best effort publisher and reliable subscription; "
+        f"a subscriber of /focus_node/{RELATIVE} gets nothing: volatile publisher and transient local subscription; "
         f"set qos_overrides./focus_node/{RELATIVE}.publisher.*"
     )
     rig.spin_until(lambda: sentence in rig.said(), "the sentence")
@@ -157,17 +158,62 @@ def test_an_incompatible_camera_is_named_in_the_status(make_rig: Any) -> None:
     rig.spin_until(lambda: "nothing comes from" not in rig.said(), "no sentence once it is gone")
 
 
-def test_qos_can_be_overridden_per_topic(make_rig: Any) -> None:
-    name = f"qos_overrides./focus_node/{RELATIVE}.publisher.reliability"
-    rig = make_rig(**{name: "reliable"})
-    rig.start("target_mask")
+def test_who_asks_for_reliable_outputs_hears_them(rig: Rig) -> None:
     got: list[Image] = []
-    rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", got.append, qos.stream(1, "reliable"))
-    rig.spin_until(lambda: rig.node.count_subscribers(f"/focus_node/{RELATIVE}"), "the subscriber")
+    rig.probe.create_subscription(Image, f"focus_node/{RELATIVE}", got.append, 10)  # the default of most nodes
+    rig.spin_until(lambda: rig.node.count_subscribers(f"/focus_node/{RELATIVE}") == 2, "the subscriber")
     rig.send("image", image(1))
     rig.spin_until(lambda: got, "an answer by reliable transport")
-    (mask,) = rig.node.get_publishers_info_by_topic("/focus_node/target_mask")
-    assert mask.qos_profile.reliability == QoSReliabilityPolicy.BEST_EFFORT
+
+
+def reliability(rig: Rig, topic: str) -> str:
+    """That the node asks of its input."""
+    ends = rig.probe.get_subscriptions_info_by_topic(topic)
+    return next((end.qos_profile.reliability.name for end in ends if end.node_name == "focus_node"), "").lower()
+
+
+def test_an_input_is_reliable_while_all_its_publishers_are(rig: Rig) -> None:
+    assert reliability(rig, "/image") == "reliable"
+    unsure = rig.probe.create_publisher(Image, "image", qos.stream(1))
+    rig.spin_until(lambda: reliability(rig, "/image") == "best_effort", "what all offer")
+    rig.probe.destroy_publisher(unsure)
+    rig.spin_until(lambda: reliability(rig, "/image") == "reliable", "what all offer again")
+    rig.spin_until(rig.inputs_matched, "matched inputs")
+    rig.send("image", image(1))
+    rig.answer(1)
+
+
+def test_reliability_can_be_told_per_topic_and_anew(make_rig: Any) -> None:
+    rig = make_rig(**{"qos_overrides./depth_hint.subscription.reliability": "reliable"}, qos__reliability="best_effort")
+    rig.start()
+    assert (reliability(rig, "/depth_hint"), reliability(rig, "/image")) == ("reliable", "best_effort")
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        assert rig.transition(transition)
+    rig.node.set_parameters([Parameter("qos.reliability", value="reliable")])
+    rig.start()
+    rig.spin_until(lambda: reliability(rig, "/image") == "reliable", "the new value")
+
+
+def test_qos_can_be_overridden_per_topic(make_rig: Any) -> None:
+    rig = make_rig(**{f"qos_overrides./focus_node/{RELATIVE}.publisher.reliability": "best_effort"})
+    rig.start()
+    ends = [rig.node.get_publishers_info_by_topic(f"/focus_node/{topic}")[0] for topic in (RELATIVE, "target_mask")]
+    assert [end.qos_profile.reliability.name for end in ends] == ["BEST_EFFORT", "RELIABLE"]
+
+
+def test_a_cleaned_up_node_keeps_no_model(make_rig: Any) -> None:
+    pipelines: list[weakref.ref[Any]] = []
+
+    def make_pipeline(parameters: Any) -> Any:
+        pipeline = fake_pipeline(FakeEngine())
+        pipelines.append(weakref.ref(pipeline))
+        return pipeline
+
+    rig = make_rig(make_pipeline)
+    rig.start()
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        assert rig.transition(transition)
+    rig.spin_until(lambda: gc.collect() >= 0 and pipelines[0]() is None, "the end of the pipeline")
 
 
 @pytest.mark.parametrize(

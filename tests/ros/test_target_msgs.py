@@ -12,8 +12,9 @@ pytest.importorskip("focusdepth_ros.msg", reason="needs the built package: ./run
 from sensor_msgs.msg import RegionOfInterest
 
 from focusdepth_core.perception.frame import Intrinsics
-from focusdepth_ros import target_msgs
+from focusdepth_ros import inputs, target_msgs
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
+from focusdepth_ros.targets import TargetInput
 
 K = Intrinsics(100.0, 200.0, 320.0, 240.0, 640, 480)
 
@@ -25,7 +26,10 @@ def detection(**changes: Any) -> Any:
     return SimpleNamespace(
         id=values["id"],
         bbox=SimpleNamespace(center=centre, size_x=values["size_x"], size_y=values["size_y"]),
-        results=[SimpleNamespace(hypothesis=SimpleNamespace(class_id="7", score=score)) for score in values["scores"]],
+        results=[
+            SimpleNamespace(hypothesis=SimpleNamespace(class_id=f"class {place}", score=score))
+            for place, score in enumerate(values["scores"])
+        ],
     )
 
 
@@ -33,9 +37,10 @@ def parse(*detections: Any) -> target_msgs.Parsed:
     return target_msgs.from_detections(SimpleNamespace(detections=detections))
 
 
-def test_a_detection_becomes_a_box_with_its_id_and_best_score() -> None:
+def test_a_detection_becomes_a_box_with_its_id_and_likeliest_class() -> None:
     (target,), reasons = parse(detection(id="track 3", scores=[0.2, 0.7, math.nan]))
     assert (target.id, target.box, target.text, target.score) == ("track 3", (40, 35, 60, 45), None, 0.7)
+    assert target.name == target.clipped(50, 50).name == "class 1"
     assert reasons == []
 
 
@@ -74,7 +79,7 @@ def test_without_ids_the_place_is_the_id_and_of_one_id_the_first_counts() -> Non
 
 def test_a_detection_without_results_is_taken_for_sure() -> None:
     (target,), _ = parse(detection(scores=[]))
-    assert target.score == 1
+    assert (target.score, target.name) == (1, "")
 
 
 def test_items_of_an_array() -> None:
@@ -116,3 +121,14 @@ def test_a_click_is_found_where_the_lens_shows_it() -> None:
 def test_a_click_that_the_camera_does_not_see_is_refused(point: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="is not in front of the camera"):
         target_msgs.from_click(point, K, 0.4)
+
+
+def test_detections_are_heard_as_detections(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(inputs, "Detection2DArray", FocusTargetArray)  # where vision_msgs is not installed
+    monkeypatch.setattr(TargetInput, "on_detections", lambda _, msg: heard.append(msg))
+    rig = make_rig()
+    rig.start()
+    publisher = rig.probe.create_publisher(FocusTargetArray, "detections", 10)
+    rig.spin_until(publisher.get_subscription_count, "the node")
+    rig.spin_until(lambda: publisher.publish(FocusTargetArray()) or heard, "the detections")

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from focusdepth_ros.transforms import Placement, Transforms, rotation
 from tests.ros.harness import Rig, camera_info, depth_hint, header, image, roi
-from tests.ros.test_bad_input import heard_sentence
+from tests.ros.test_bad_input import clock_at, heard_sentence
 from tests.ros.test_outputs import CLOUD
 
 HALF = 0.5**0.5
@@ -32,7 +32,7 @@ class Buffer:
     It is empty for a moment.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self) -> None:
         self.heard = threading.Event()
         threading.Timer(0.2, self.heard.set).start()
 
@@ -103,6 +103,24 @@ def test_points_come_in_target_frame(tf2: None, make_rig: Any) -> None:
     assert target.centroid.x == pytest.approx(np.median(cloud["x"]))
     assert target.centroid.x == pytest.approx(1 + target.depth_quantiles[1], rel=0.05)
     assert rig.answer(1, "depth/image_rect").header == header(1)
+
+
+def test_when_the_clock_goes_back_what_lies_ahead_is_forgotten(
+    tf2: None, make_rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleared: list[Buffer] = []
+    monkeypatch.setattr(Buffer, "clear", lambda buffer: cleared.append(buffer), raising=False)
+    rig = make_rig(use_sim_time=True, pair_wait=10.0, target_frame="base")
+    rig.start("target_points")
+    clock_at(rig, 100)
+    before = len(cleared)
+    clock_at(rig, 200)
+    assert len(cleared) == before
+    clock_at(rig, 3)
+    rig.spin_until(lambda: len(cleared) == before + 1, "an empty buffer")
+    rig.focus(roi(60, 10, 30, 20))
+    send_frame(rig, 3)
+    rig.answer(3, "target_points")
 
 
 def test_without_a_transform_there_are_no_points_but_everything_else(tf2: None, make_rig: Any) -> None:
