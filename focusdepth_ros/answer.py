@@ -45,14 +45,16 @@ class Answer:
 
     @cached_property
     def scale(self) -> Optional[Scale]:
-        """The fixed one, or the fitted one while it is not out of date; None for a metric model."""
+        """The fixed one, or the fitted one while it fits and is not out of date; None for a metric model."""
         fitted, parameters = self.result.scale, self.parameters
         if self.result.space is Space.METRIC:
             return None
         if parameters.fixed_scale > 0:
             fixed = parameters.fixed_scale, parameters.fixed_shift
             return Scale(*fixed, self.result.space, "parameter", residual=math.nan, inliers=math.nan)
-        return None if fitted is None or fitted.age > parameters.max_scale_age else fitted
+        if fitted is None or fitted.age > parameters.max_scale_age or fitted.residual > parameters.max_residual:
+            return None
+        return fitted
 
     @property
     def why_not_metric(self) -> str:
@@ -61,10 +63,16 @@ class Answer:
             return "no usable camera_info"
         if self.scale is not None or self.result.space is Space.METRIC:
             return ""
-        if self.result.scale is None:
+        fitted, parameters = self.result.scale, self.parameters
+        if fitted is None:
             return self.why_no_hint or "depth_hint and image do not fit together"
-        too_old = f"the last usable depth_hint is older than scale.max_age = {self.parameters.max_scale_age:g} s"
-        return f"{too_old}: {self.why_no_hint}" if self.why_no_hint else too_old
+        if fitted.age > parameters.max_scale_age:
+            too_old = f"the last usable depth_hint is older than scale.max_age = {parameters.max_scale_age:g} s"
+            return f"{too_old}: {self.why_no_hint}" if self.why_no_hint else too_old
+        return (
+            f"depth_hint and image do not fit together: scale_residual {fitted.residual:.3g} is above "
+            f"scale.max_residual = {parameters.max_residual:g}"
+        )
 
     @property
     def is_metric(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import math
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from focusdepth_ros.image_msgs import pixels, to_image
 from focusdepth_ros.msg import FocusTarget, FocusTargetArray
 from focusdepth_ros.parameter_store import ros_name
 from focusdepth_ros.parameters import Parameters
-from tests.ros.harness import RELATIVE, Rig, camera_info, depth_hint, header, image, roi
+from tests.ros.harness import FRAME_ID, RELATIVE, Rig, camera_info, depth_hint, header, image, roi
 from tests.tiny_model import config
 
 METRIC = ("depth/image_rect", "depth/camera_info", "target_points")
@@ -72,7 +73,10 @@ def test_bad_image(rig: Rig, changes: dict[str, Any], sentence: str) -> None:
     assert [msg.header.stamp.sec for msg in rig.received[RELATIVE]] == [2]
 
 
-@pytest.mark.parametrize(("focal", "said"), [(0.0, "fx = 0"), (math.nan, "fx = nan"), (-5.0, "fx = -5")])
+@pytest.mark.parametrize(
+    ("focal", "said"),
+    [(0.0, "fx = 0"), (math.nan, "fx = nan"), (-5.0, "fx = -5"), (1.0, "fx = 1, fy = 1 px for 112 x 84")],
+)
 def test_bad_focal_length_leaves_relative_depth_alone(paired: Rig, focal: float, said: str) -> None:
     paired.send("camera_info", camera_info(1, focal=focal))
     paired.send("depth_hint", depth_hint(1))
@@ -197,6 +201,67 @@ def test_one_gross_error_does_not_speak_for_a_whole_hint(paired: Rig) -> None:
     assert paired.answer(1, "targets_3d").has_scale
 
 
+def test_a_hint_that_does_not_fit_its_image_gives_no_metres(paired: Rig) -> None:
+    upright = np.linspace(0.6, 4, 84, dtype=np.float32)[:, None] * np.linspace(1, 0.9, 112, dtype=np.float32)
+    noise = np.random.default_rng(3).uniform(0.5, 3, (84, 112)).astype(np.float32)
+    for seconds, hint in enumerate((upright, noise), start=1):
+        paired.send("camera_info", camera_info(seconds))
+        paired.send("depth_hint", to_image(hint, "32FC1", header(seconds)))
+        paired.send("image", image(seconds))
+        assert not paired.answer(seconds, "targets_3d").has_scale
+        heard_sentence(paired, "relative depth only: depth_hint and image do not fit together", DiagnosticStatus.OK)
+
+
+def test_a_hint_of_long_ago_is_not_taken_for_an_image_of_the_same_stamp(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("focusdepth_ros.depth_hint.EARLY_S", 0.3)
+    rig.send("camera_info", camera_info(1))
+    rig.send("depth_hint", depth_hint(1))
+    rig.spin_until(lambda: rig.node._inputs._hint._hints.newest(), "the hint")
+    rig.send("image", image(1))
+    assert rig.answer(1, "targets_3d").has_scale
+    time.sleep(0.4)
+    rig.forget()
+    rig.send("image", image(1))
+    assert not rig.answer(1, "targets_3d").has_scale
+    heard_sentence(rig, "the depth_hint of the image's stamp came more than 0.3 s before it", DiagnosticStatus.OK)
+
+
+def test_a_hint_that_comes_after_its_image_was_answered_is_said_to(rig: Rig) -> None:
+    rig.send("depth_hint", depth_hint(1))
+    rig.spin_until(lambda: rig.node._inputs._hint._hints.newest(), "the hint")
+    rig.send("camera_info", camera_info(2))
+    rig.send("image", image(2))
+    heard_sentence(rig, "raise pair_wait if the hint comes later than its image", DiagnosticStatus.OK)
+
+
+def test_a_camera_info_of_another_frame_leaves_relative_depth_alone(rig: Rig) -> None:
+    info = camera_info(1)
+    info.header.frame_id = "left"
+    rig.send("camera_info", info)
+    rig.spin_until(lambda: rig.node._inputs._calibration.newest(), "camera_info")
+    rig.send("image", image(1))
+    rig.answer(1)
+    heard_sentence(rig, f"camera_info is of frame 'left', the image of '{FRAME_ID}'; take both from one camera")
+    assert not rig.received["depth/camera_info"]
+    info.header.frame_id = f"/{FRAME_ID}"
+    rig.send("camera_info", info)
+    assert_recovers(rig, 2)
+
+
+def test_a_hint_of_another_frame_is_used_and_complained_of(paired: Rig) -> None:
+    hint = depth_hint(1)
+    hint.header.frame_id = "camera_depth_optical_frame"
+    for topic, msg in {"camera_info": camera_info(1), "depth_hint": hint, "image": image(1)}.items():
+        paired.send(topic, msg)
+    assert paired.answer(1, "targets_3d").has_scale
+    heard_sentence(paired, "depth_hint is of frame 'camera_depth_optical_frame', the image of 'camera_optical_frame'")
+    for topic, msg in {"camera_info": camera_info(2), "depth_hint": depth_hint(2)}.items():
+        paired.send(topic, msg)
+    assert_recovers(paired, 2)
+
+
 def test_16UC1_hint_is_in_millimetres(paired: Rig) -> None:
     millimetres = (pixels(depth_hint(1)) * 1000).astype(np.uint16)
     for topic, msg in {"camera_info": camera_info(1), "image": image(1)}.items():
@@ -238,7 +303,7 @@ def test_stamps_that_go_back_are_answered(paired: Rig) -> None:
 
 
 def test_after_stamps_went_back_an_image_waits_for_its_hint(paired: Rig) -> None:
-    for seconds in (90, 3):
+    for seconds in (90, 5, 3):
         paired.send("camera_info", camera_info(seconds))
         paired.send("image", image(seconds))
         paired.spin_until(lambda: paired.value("received"), "the image")

@@ -23,6 +23,7 @@ from rclpy.qos import QoSReliabilityPolicy
 from std_msgs.msg import String
 
 from focusdepth_ros import inputs
+from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.parameter_store import ParameterStore, ros_name
 from focusdepth_ros.parameters import Parameters
@@ -191,6 +192,25 @@ def late_scale_age(rig: Rig, seconds: int) -> float:
     return rig.answer(seconds, "targets_3d").scale_age
 
 
+def apart_scale_age(rig: Rig, seconds: int) -> float:
+    """Of an image whose hint is stamped 20 ms later."""
+    three_d(rig, seconds - 1)
+    hint = depth_hint(seconds)
+    hint.header.stamp.nanosec += 20_000_000
+    rig.send("depth_hint", hint)
+    rig.send("image", image(seconds))
+    return rig.answer(seconds, "targets_3d").scale_age
+
+
+def noisy_has_scale(rig: Rig, seconds: int) -> bool:
+    """Of an image whose hint is 10 % off here and there."""
+    hint = depth_hint(seconds)
+    hint.data = (pixels(hint) * np.random.default_rng(0).normal(1, 0.1, (84, 112))).astype(np.float32).tobytes()
+    for topic, msg in {"camera_info": camera_info(seconds), "depth_hint": hint, "image": image(seconds)}.items():
+        rig.send(topic, msg)
+    return rig.answer(seconds, "targets_3d").has_scale
+
+
 def is_lost(rig: Rig, seconds: int) -> bool:
     """Of a text that is not found in two images, 1 s apart."""
     rig.focus(String(data=f"mug {seconds}"))
@@ -205,6 +225,8 @@ def is_lost(rig: Rig, seconds: int) -> bool:
         ("target_points.voxel_size", lambda *at: points(*at).width > 100, {0.0: True, 1.0: False}),
         ("target_frame", lambda *at: points(*at).header.frame_id, {"": FRAME_ID, "base": "base"}),
         ("pair_wait", late_scale_age, {10.0: 0.0, 0.0: 1.0}),
+        ("pair_tolerance", apart_scale_age, {0.03: 0.0, 0.01: 1.0}),
+        ("scale.max_residual", noisy_has_scale, {0.2: True, 0.02: False}),
         ("scale.max_age", scale_age, {1.5: 1.0, 0.5: math.nan}),
         ("target.lost_after", is_lost, {1.5: False, 0.5: True}),
     ],
