@@ -2,7 +2,12 @@
 
 ros2 launch focusdepth_ros camera.launch.py camera:=realsense rviz:=true
 
-Every argument of focus.launch.py is taken, too.
+Every argument of focus.launch.py is taken, too. Large images come through shared memory if the camera's process has the
+Fast DDS profile of this package, as focus_node has here; before the camera's command, which is shown with each below:
+
+export FASTRTPS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix --share focusdepth_ros)/config/fastdds_shm.xml
+
+FASTDDS_DEFAULT_PROFILES_FILE from Kilted on.
 """
 
 from __future__ import annotations
@@ -30,7 +35,10 @@ CAMERAS = {
         "fixed_frame": "camera_color_optical_frame",
         **RAW,
     },
-    # ros2 launch depthai_ros_driver camera.launch.py
+    # ros2 launch depthai_ros_driver camera.launch.py pointcloud.enable:=true
+    # It sets pipeline_gen.i_enable_sync, rgb.i_synced and stereo.i_synced, without which the stamps of colour and depth
+    # differ. The driver's version 3 (depthai_ros_driver_v3; in Kilted without _v3) has driver.launch.py instead, and
+    # takes the three from a params_file.
     "oak_d": {
         "image": "/oak/rgb/image_raw",
         "camera_info": "/oak/rgb/camera_info",
@@ -38,9 +46,11 @@ CAMERAS = {
         "fixed_frame": "oak_rgb_camera_optical_frame",
         **RAW,
     },
-    # ros2 run usb_cam usb_cam_node_exe, and ros2 run image_proc rectify_node --ros-args -r image:=image_raw
-    "usb_cam": {"image": "/image_rect", "camera_info": "/camera_info", "fixed_frame": "default_cam"},
-    # An rgbd_camera of Gazebo whose topic is "camera", through ros_gz_bridge
+    # ros2 run usb_cam usb_cam_node_exe --ros-args -p camera_info_url:=file:///home/me/calibration.yaml
+    "usb_cam": {"image": "/image_raw", "camera_info": "/camera_info", "fixed_frame": "default_cam", **RAW},
+    # An rgbd_camera of Gazebo whose topic is "camera", through ros_gz_bridge. It must name its optical frame, by
+    # <optical_frame_id> in <camera>, from Jetty on by <frame_id> in <sensor>; the frame of its link looks along x, and
+    # points told in another frame would be turned by 90 degrees.
     "gazebo": {
         "image": "/camera/image",
         "camera_info": "/camera/camera_info",
@@ -48,7 +58,13 @@ CAMERAS = {
         **SIMULATED,
     },
     # The camera helpers of Isaac Sim's ROS 2 bridge with the topics of its tutorials
-    "isaac_sim": {"image": "/rgb", "camera_info": "/camera_info", "depth_hint": "/depth", **SIMULATED},
+    "isaac_sim": {
+        "image": "/rgb",
+        "camera_info": "/camera_info",
+        "depth_hint": "/depth",
+        "fixed_frame": "sim_camera",
+        **SIMULATED,
+    },
 }
 
 

@@ -1,8 +1,10 @@
 """Two cameras, each with a focus_node in a namespace of its own: /left/focus_node and /right/focus_node.
 
-ros2 launch focusdepth_ros two_cameras.launch.py
+ros2 launch focusdepth_ros two_cameras.launch.py image:=camera/color/image_raw rectified:=false
 
-Each takes image, camera_info, depth_hint and targets of its namespace, and /clicked_point, which reaches both.
+Each takes image, camera_info, depth_hint and targets of its namespace, and /clicked_point, which reaches both. Every
+argument of focus.launch.py but the namespace is taken and goes to both, so that topics must be relative. Cameras whose
+drivers are in other namespaces take camera.launch.py twice, with another namespace and other topics each.
 """
 
 from __future__ import annotations
