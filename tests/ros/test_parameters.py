@@ -148,7 +148,7 @@ def test_what_configure_reads_is_fixed_until_cleanup(make_rig: Any) -> None:
 
 def test_the_topics_that_qos_reliability_is_asked_of_are_named(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "Detection2DArray", FocusTargetArray)  # where vision_msgs is not installed
-    rig = make_rig()
+    rig = make_rig(qos__reliability="best_effort")
     rig.start()
     described = rig.node.describe_parameter("qos.reliability").description
     asked = {
@@ -246,8 +246,17 @@ def test_a_value_that_is_set_counts_from_the_next_image(
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
-    shipped = yaml.safe_load(CONFIG.read_text())["/**/focus_node"]["ros__parameters"]
+    shipped = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
     flat: dict[str, Any] = {}
     for name, value in shipped.items():
         flat.update({f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value})
     assert flat == {name: spec.default for name, spec in NAMES.items()}
+
+
+def test_the_shipped_file_reaches_a_node_of_any_name(ros: None) -> None:
+    arguments = ["--ros-args", "--params-file", str(CONFIG)]
+    node = rclpy.create_node(
+        "eyes", namespace="robot", cli_args=arguments, automatically_declare_parameters_from_overrides=True
+    )
+    assert set(NAMES) <= set(node.get_parameters_by_prefix(""))
+    node.destroy_node()
