@@ -27,7 +27,7 @@ from focusdepth_ros.status import ERROR, WARN, Status
 from focusdepth_ros.traffic import Traffic
 from focusdepth_ros.transforms import Placement
 
-QUIET_S = 3.0  # without an image until the status complains
+QUIET_S = 3.0  # without an image or an answer until the status says so
 ON_THE_WAY = ("camera_info", "depth_hint", "targets", "transform", "finder")  # what may be wrong before an answer
 
 
@@ -63,7 +63,7 @@ class Answering:
         self._session = 0  # one more with each pause and close: what began before is not published after
         self._publishing = threading.Lock()  # held to publish and to tell of it, and to end what is published to
         self._traffic = Traffic()
-        self._last_image = time.monotonic()
+        self._last_image = self._last_answer = time.monotonic()
         self._presences = Presences()
         self._memory = ImageMemory()
         status.values(self._traffic.counts)
@@ -75,7 +75,7 @@ class Answering:
         return self._pipeline.check
 
     def resume(self) -> None:
-        self._last_image = time.monotonic()
+        self._last_image = self._last_answer = time.monotonic()
         self._traffic.restart()
         self._running = True
         self._status.state(self._waiting)
@@ -140,6 +140,7 @@ class Answering:
             self._status.settle("old image")
             return False
         self._traffic.count("too_old")
+        self._tell_silence()
         self._status.complain(
             "old image",
             f"images are {age_s:.1f} s old when they come, more than max_image_age = {most_s:g} s, and are dropped; "
@@ -199,6 +200,7 @@ class Answering:
         took_ms = 1e3 * (time.monotonic() - job.arrived)
         self._traffic.took(took_ms - answer.result.timings_ms.get("inference", 0.0))
         self._traffic.count("answered")
+        self._last_answer = time.monotonic()
         self._status.values(self._traffic.counts)
         self._status.passing(reports.answer(answer, self._age_s(job.image)))
         self._status.settle("image", "model")
@@ -212,4 +214,11 @@ class Answering:
         with self._publishing:
             if self._is_on(job.session):
                 self._traffic.count("refused")
+                self._tell_silence()
                 self._status.complain(subject, sentence, level)
+
+    def _tell_silence(self) -> None:
+        """After a while without an answer nothing holds that was told of the last one."""
+        if time.monotonic() - self._last_answer > QUIET_S:
+            self._status.forget_passing()
+            self._status.state(f"no image of {self._inputs.image_topic} has been answered for {QUIET_S:g} s or more")

@@ -16,6 +16,7 @@ from focusdepth_ros import qos
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 PERIOD_S = 1.0
+LOG_AGAIN_S = 10.0  # at least, between two logs of what comes and goes, as with every other image
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Complaint:
 class Status:
     """Says the complaints, of which there is at most one per subject, then the state and the notes.
 
-    A sentence is logged when a subject's wording changes, numbers aside, and published at once when it is new. Every
-    method may be called from any thread.
+    A sentence is logged when a subject's wording changes, numbers aside, or when it comes again after a while, and
+    published at once when it is new. Every method may be called from any thread.
     """
 
     def __init__(self, node: Node) -> None:
@@ -39,7 +40,7 @@ class Status:
         self._passing: dict[str, str] = {}
         self._complaints: dict[str, Complaint] = {}
         self._notes: list[str] = []
-        self._logged: dict[str, str] = {}
+        self._logged: dict[str, tuple[str, float]] = {}  # the last wording of each subject, and when it was logged
         self._publisher = node.create_publisher(DiagnosticStatus, "~/status", qos.latched())
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._diagnosed = time.monotonic()
@@ -94,8 +95,6 @@ class Status:
         """What was wrong with the subjects is over."""
         with self._lock:
             settled = [self._complaints.pop(subject, None) for subject in subjects]
-            for subject in subjects:
-                self._logged.pop(subject, None)
             if any(settled):
                 self._publish()
 
@@ -104,10 +103,12 @@ class Status:
             self.settle(*self._complaints)
 
     def _log(self, subject: str, sentence: str, level: bytes) -> None:
-        wording = _wording(sentence)
-        if self._logged.get(subject) == wording:
+        wording, now = _wording(sentence), time.monotonic()
+        known, logged = self._logged.get(subject, ("", now))
+        is_new = subject not in self._complaints and now - logged > LOG_AGAIN_S
+        if wording == known and not is_new:
             return
-        self._logged[subject] = wording
+        self._logged[subject] = wording, now
         logger = self._node.get_logger()
         if level == ERROR:
             logger.error(sentence)

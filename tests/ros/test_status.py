@@ -18,7 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 from focusdepth_ros import answering
 from focusdepth_ros import status as status_module
 from focusdepth_ros.focus_node import FocusNode
-from tests.ros.harness import Rig, camera_info, depth_hint, fake_pipeline, image
+from tests.ros.harness import RELATIVE, Rig, camera_info, depth_hint, fake_pipeline, image
 
 DISTORTED = "camera_info has lens distortion"
 
@@ -49,6 +49,38 @@ def test_what_is_true_of_an_answer_ends_with_the_images(make_rig: Any, monkeypat
     assert (rig.value("metric"), rig.value("image_rate"), rig.value("answered")) == ("", "", "2")
 
 
+def test_what_is_true_of_an_answer_ends_when_no_image_can_be_used(
+    make_rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "QUIET_S", 1.0)
+    rig = make_rig()
+    rig.start(RELATIVE)
+    rig.send("image", image(1))
+    rig.answer(1)
+    bad = image(2)
+    bad.encoding = "rgb9"
+    silence = "'rgb9'", "no image of /image has been answered for 1 s or more"
+    rig.spin_until(lambda: rig.send("image", bad) or all(said in rig.said() for said in silence), "the sentences")
+    assert not rig.value("metric")
+    rig.send("image", image(3))
+    rig.answer(3)
+    rig.spin_until(lambda: rig.value("metric") and "answering /image" in rig.said(), "an answer's values")
+
+
+def test_what_comes_and_goes_with_every_image_is_logged_now_and_then(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(rig.node.get_logger(), "warning", logged.append)
+    status = rig.node._status
+    for number in range(5):
+        status.complain("depth_hint", f"{number} px are missing")
+        status.settle("depth_hint")
+    assert logged == ["0 px are missing"]
+    monkeypatch.setattr(status_module, "LOG_AGAIN_S", 0.0)
+    status.complain("depth_hint", "5 px are missing")
+    status.complain("depth_hint", "6 px are missing")
+    assert logged == ["0 px are missing", "5 px are missing"]
+
+
 def test_the_status_says_why_no_depth_hint_is_used(make_rig: Any) -> None:
     rig = make_rig(pair_wait=10.0)
     rig.start("targets_3d")
@@ -60,11 +92,16 @@ def test_the_status_says_why_no_depth_hint_is_used(make_rig: Any) -> None:
     rig.send("depth_hint", late)
     rig.send("image", image(2))
     rig.spin_until(
-        lambda: rig.said().endswith(
-            "; relative depth only: no depth_hint has the image's stamp, the nearest one is 0.017 s off: "
-            "let the driver synchronise depth and colour"
+        lambda: all(
+            said in rig.said()
+            for said in (
+                "; relative depth only: no depth_hint has the image's stamp, the nearest one is 0.017 s off: ",
+                "synchronise depth and colour",
+                "raise pair_wait",
+                "pair_tolerance",
+            )
         ),
-        "the distance",
+        "the distance and its cures",
     )
     rig.probe.destroy_publisher(rig._publishers.pop("depth_hint"))
     rig.spin_until(lambda: not rig.node.count_publishers("/depth_hint"), "no publisher")
