@@ -46,10 +46,20 @@ def wait_for_status(node: str, message: str) -> None:
     probe = rclpy.create_node("probe", enable_rosout=False)
     probe.create_subscription(DiagnosticStatus, f"{node}/status", statuses.append, qos.latched())
     end = time.monotonic() + TIMEOUT_S
-    while not any(status.message == message for status in statuses):
+    while not any(message in status.message for status in statuses):
         assert time.monotonic() < end, f"not active; the status says: {[status.message for status in statuses]}"
         rclpy.spin_once(probe, timeout_sec=0.1)
     probe.destroy_node()
+
+
+def is_rectified(node: str) -> bool:
+    probe = rclpy.create_node("probe", enable_rosout=False)
+    client = probe.create_client(GetParameters, f"{node}/get_parameters")
+    assert client.wait_for_service(TIMEOUT_S)
+    future = client.call_async(GetParameters.Request(names=["rectified"]))
+    rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)
+    probe.destroy_node()
+    return bool(future.result().values[0].bool_value)
 
 
 @launch_pytest.fixture
@@ -83,24 +93,19 @@ def raw_camera() -> launch.LaunchDescription:
 @pytest.mark.launch(fixture=raw_camera)
 def test_a_camera_that_rectifies_nothing_is_not_taken_for_a_rectified_one(ros: None) -> None:
     wait_for_status("/focus_node", "waiting for images on /oak/rgb/image_raw")
-    probe = rclpy.create_node("probe", enable_rosout=False)
-    client = probe.create_client(GetParameters, "/focus_node/get_parameters")
-    assert client.wait_for_service(TIMEOUT_S)
-    future = client.call_async(GetParameters.Request(names=["rectified"]))
-    rclpy.spin_until_future_complete(probe, future, timeout_sec=TIMEOUT_S)
-    probe.destroy_node()
-    assert not future.result().values[0].bool_value
+    assert not is_rectified("/focus_node")
 
 
 @launch_pytest.fixture
 def two_cameras() -> launch.LaunchDescription:
-    return launched("two_cameras.launch.py")
+    return launched("two_cameras.launch.py", image="color/image_raw", rectified="false")
 
 
 @pytest.mark.launch(fixture=two_cameras)
-def test_two_cameras_live_in_two_namespaces(ros: None) -> None:
+def test_two_cameras_live_in_two_namespaces_and_take_the_same_arguments(ros: None) -> None:
     for side in ("left", "right"):
-        wait_for_status(f"/{side}/focus_node", f"waiting for images on /{side}/image")
+        wait_for_status(f"/{side}/focus_node", f"waiting for images on /{side}/color/image_raw")
+        assert not is_rectified(f"/{side}/focus_node")
 
 
 @launch_pytest.fixture
