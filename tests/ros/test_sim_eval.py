@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +23,11 @@ from std_msgs.msg import Header
 from focusdepth_core.perception.frame import Intrinsics
 from focusdepth_core.sim.task import Task
 from focusdepth_core.sim.view import SimFrame, SimTarget
+from focusdepth_ros.focus_client import FocusFailed
 from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.sim_eval.figures import figures
 from focusdepth_ros.sim_eval.others import SENSOR, without_the_node
-from focusdepth_ros.sim_eval.robot import Robot
+from focusdepth_ros.sim_eval.robot import INPUTS, SENT, Robot
 from focusdepth_ros.sim_eval.trial import SENSORS, Answer, Trial, questions
 from tests.ros.harness import FakeEngine, fake_pipeline
 from tests.tiny_model import write_model_folder
@@ -93,6 +95,23 @@ def test_an_object_is_named_by_its_box_or_by_words(ros: None, by_text: bool, tex
     assert (target.id, target.text, target.roi.width) == ("3", text, pytest.approx(width, abs=3))
     assert np.array_equal(pixels(messages["depth_hint"]), question.depth_hint)
     assert (messages["camera_info"].width, messages["camera_info"].p[2]) == (WIDTH, 30)
+    robot.close()
+
+
+def test_what_is_not_answered_is_asked_again_as_a_whole(ros: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("focusdepth_ros.sim_eval.robot.ANSWER_S", 0.1)
+    robot, heard = Robot(lambda: None, by_text=False), {topic: [] for topic in INPUTS}
+    for topic, kind in INPUTS.items():
+        robot.node.create_subscription(kind, topic, heard[topic].append, 10)
+    robot.spin_until(
+        lambda: all(publisher.get_subscription_count() for publisher in robot._publishers.values()),
+        time.monotonic() + 10,
+        "its own topics",
+    )
+    with pytest.raises(FocusFailed, match="gave no answer"):
+        robot.ask(questions(task(), 5000)[0])
+    asked = dict.fromkeys(INPUTS, SENT)
+    robot.spin_until(lambda: {topic: len(heard[topic]) for topic in heard} == asked, time.monotonic() + 10, "all of it")
     robot.close()
 
 
