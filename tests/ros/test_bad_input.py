@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import math
+import re
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_targets_of_another_time_are_refused(rig: Rig, found_at: int, word: str)
     rig.focus(FocusTargetArray(header=header(found_at), targets=[good]))
     rig.send("image", image(5))
     assert rig.answer(5, "targets_3d").targets == []
-    heard_sentence(rig, f"targets are 4.00 s {word} than the image, more than max_target_age = 0.5 s")
+    heard_sentence(rig, f"targets are 4.00 s {word} than the image, more than max_target_age = 1 s")
     rig.focus(FocusTargetArray(header=header(6), targets=[good]))
     assert_recovers(rig, 6)
     assert len(rig.answer(6, "targets_3d").targets) == 1
@@ -354,6 +355,7 @@ def test_a_flood_on_every_other_topic_does_not_keep_an_image_waiting(rig: Rig) -
     rig.send("image", image(100))
     rig.answer(100)
     rig.focus(roi(10, 20, 30, 40))
+    rig.send("depth_hint", depth_hint(101))  # what was said of the last one holds until a better one comes
     assert_recovers(rig, 101)
 
 
@@ -410,8 +412,10 @@ def test_whatever_comes_the_node_says_why_it_is_no_use_and_goes_on(rig: Rig) -> 
     rig.focus(roi(10, 20, 30, 40))
     rig.send("image", image(1000))
     rig.answer(1000)
-    unforeseen = [status.message for status in rig.statuses if "while answering an image" in status.message]
-    assert not unforeseen
+    unforeseen = re.compile(
+        "while answering an image|broadcast|reshape|out of bounds|unpack|axis|dtype|NoneType|buffer"
+    )
+    assert not [status.message for status in rig.statuses if unforeseen.search(status.message)]
 
 
 def test_two_cameras_of_different_size_on_one_topic_are_answered_in_turn(rig: Rig) -> None:

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSReliabilityPolicy
 from std_msgs.msg import String
 
-from focusdepth_ros import inputs
+from focusdepth_ros import focus_node, inputs
 from focusdepth_ros.image_msgs import pixels
 from focusdepth_ros.msg import FocusTargetArray
 from focusdepth_ros.parameter_store import ParameterStore, ros_name
@@ -260,3 +260,31 @@ def test_the_shipped_file_reaches_a_node_of_any_name(ros: None) -> None:
     )
     assert set(NAMES) <= set(node.get_parameters_by_prefix(""))
     node.destroy_node()
+
+
+def test_models_are_opened_as_the_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: dict[str, Any] = {}
+
+    def opens(name: str) -> Any:
+        return lambda *args, **_: opened.update({name: args}) or name
+
+    monkeypatch.setattr(focus_node.Pipeline, "open", lambda *args: opened.update(pipeline=args))
+    monkeypatch.setattr(focus_node.Finder, "open", opens("finder"))
+    monkeypatch.setattr(focus_node, "Keyframes", opens("keyframes"))
+    finder = {"finder_model_dir": "slow", "keyframe_max_age": 5.0, "keyframe_min_change": 0.3}
+    focus_node.open_pipeline(Parameters(model_dir="fast", backend="torch", threads=3, **finder))
+    assert opened == {
+        "finder": ("slow", "torch", 3, None),
+        "keyframes": ("finder", 5.0, 0.3),
+        "pipeline": ("fast", "torch", 3, None, "keyframes"),
+    }
+
+
+def test_without_a_scale_an_image_of_nan_can_be_had_beside_a_target(make_rig: Any) -> None:
+    rig = make_rig(scale__when_stale="nan", pair_wait=10.0)
+    rig.start("depth/image_rect")
+    rig.focus(roi(10, 20, 30, 40))
+    rig.send("camera_info", camera_info(1))
+    rig.send("depth_hint", depth_hint(1, 20, 10))  # of no use
+    rig.send("image", image(1))
+    assert np.isnan(pixels(rig.answer(1, "depth/image_rect"))).all()
