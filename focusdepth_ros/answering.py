@@ -131,7 +131,7 @@ class Answering:
 
     def _rest(self, why: str) -> None:
         """An image is not looked at, so that nothing more is known of the targets."""
-        self._status.settle("lost", "targets", "transform")
+        self._status.settle("lost", "scale", "targets", "transform")
         self._status.state(why)
 
     def _is_too_old(self, image: AnyImage) -> bool:
@@ -205,6 +205,7 @@ class Answering:
         self._status.passing(reports.answer(answer, self._age_s(job.image)))
         self._status.settle("image", "model")
         reports.check_lost(self._status, answer)
+        reports.check_scale(self._status, answer)
         self._status.state(reports.state(answer, self._inputs.image_topic))
 
     def _is_on(self, session: int) -> bool:

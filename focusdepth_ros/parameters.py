@@ -100,7 +100,7 @@ class Parameters:
         limits=(0.0, 3600.0),
     )
     max_residual: float = parameter(
-        0.3,
+        0.5,
         "Median relative error of the fit above which there are no metric outputs.",
         name="scale.max_residual",
         limits=(0.0, 10.0),

@@ -38,16 +38,16 @@ def test_metres_end_when_the_scale_is_out_of_date(age: float, metric: bool) -> N
     assert got.why_not_metric == expected
 
 
-@pytest.mark.parametrize(("residual", "metric"), [(0.3, True), (0.31, False), (np.inf, False)])
+@pytest.mark.parametrize(("residual", "metric"), [(0.5, True), (0.51, False), (np.inf, False)])
 def test_there_are_no_metres_where_hint_and_image_do_not_fit(residual: float, metric: bool) -> None:
     got = answer(fitted(0, residual))
     assert (answer_msgs.depth(got) is not None, got.scale is not None) == (metric, metric)
-    reason = f"depth_hint and image do not fit together: scale_residual {residual:g} is above scale.max_residual = 0.3"
+    reason = f"depth_hint and image do not fit together: scale_residual {residual:g} is above scale.max_residual = 0.5"
     assert got.why_not_metric == ("" if metric else reason)
     assert answer(fitted(0, residual), fixed_scale=0.5).is_metric
 
 
-@pytest.mark.parametrize("scale", [None, fitted(0.51), fitted(0, 0.31)])
+@pytest.mark.parametrize("scale", [None, fitted(0.51), fitted(0, 0.51)])
 def test_without_a_scale_depth_is_of_nan_if_that_is_asked_for(scale: Scale | None) -> None:
     asked = answer(scale, when_stale="nan")
     assert np.isnan(pixels(answer_msgs.depth(asked))).all() and answer_msgs.camera_info(asked) is not None

@@ -202,15 +202,24 @@ def test_one_gross_error_does_not_speak_for_a_whole_hint(paired: Rig) -> None:
     assert paired.answer(1, "targets_3d").has_scale
 
 
-def test_a_hint_that_does_not_fit_its_image_gives_no_metres(paired: Rig) -> None:
+NO_FIT = "relative depth only: depth_hint and image do not fit together", DiagnosticStatus.OK
+ROUGH = "depth_hint and image may not belong together", DiagnosticStatus.WARN
+
+
+@pytest.mark.parametrize(("most", "said", "metric"), [(0.25, NO_FIT, False), (0.5, ROUGH, True)])
+def test_a_hint_that_does_not_fit_its_image_is_told(
+    make_rig: Any, most: float, said: tuple[str, bytes], metric: bool
+) -> None:
+    rig = make_rig(pair_wait=10.0, scale__max_residual=most)
+    rig.start("targets_3d")
     upright = np.linspace(0.6, 4, 84, dtype=np.float32)[:, None] * np.linspace(1, 0.9, 112, dtype=np.float32)
     noise = np.random.default_rng(3).uniform(0.5, 3, (84, 112)).astype(np.float32)
-    for seconds, hint in enumerate((upright, noise), start=1):
-        paired.send("camera_info", camera_info(seconds))
-        paired.send("depth_hint", to_image(hint, "32FC1", header(seconds)))
-        paired.send("image", image(seconds))
-        assert not paired.answer(seconds, "targets_3d").has_scale
-        heard_sentence(paired, "relative depth only: depth_hint and image do not fit together", DiagnosticStatus.OK)
+    for seconds, hint in enumerate((upright,) if metric else (upright, noise), start=1):
+        rig.send("camera_info", camera_info(seconds))
+        rig.send("depth_hint", to_image(hint, "32FC1", header(seconds)))
+        rig.send("image", image(seconds))
+        assert rig.answer(seconds, "targets_3d").has_scale == metric
+        heard_sentence(rig, *said)
 
 
 def test_a_hint_of_long_ago_is_not_taken_for_an_image_of_the_same_stamp(
