@@ -23,15 +23,15 @@ from tests.ros.harness import RELATIVE, Rig, camera_info, depth_hint, fake_pipel
 DISTORTED = "camera_info has lens distortion"
 
 
-def test_a_lasting_complaint_does_not_hide_the_state(paired: Rig) -> None:
+def test_a_lasting_complaint_does_not_hide_the_state(rig: Rig) -> None:
     info = camera_info(1)
     info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
-    paired.send("camera_info", info)
-    paired.send("image", image(1))
-    paired.spin_until(lambda: DISTORTED in paired.said() and "; relative depth only: " in paired.said(), "both")
-    assert paired.call(SetBool, "enable", SetBool.Request(data=False)).success
-    paired.send("image", image(2))
-    paired.spin_until(lambda: DISTORTED in paired.said() and "; disabled by ~/enable" in paired.said(), "both")
+    rig.send("camera_info", info)
+    rig.send("image", image(1))
+    rig.spin_until(lambda: DISTORTED in rig.said() and "; relative depth only: " in rig.said(), "both")
+    assert rig.call(SetBool, "enable", SetBool.Request(data=False)).success
+    rig.send("image", image(2))
+    rig.spin_until(lambda: DISTORTED in rig.said() and "; disabled by ~/enable" in rig.said(), "both")
 
 
 def test_what_is_true_of_an_answer_ends_with_the_images(make_rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
