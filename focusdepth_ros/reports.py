@@ -12,9 +12,8 @@ from focusdepth_ros.answer import Answer
 from focusdepth_ros.status import Status
 from focusdepth_ros.traffic import Rates, Traffic, memory_mb
 
-ROUGH = (
-    0.25  # residual of a scale that is warned of: above that of nine in ten simulated tabletops, below that of noise
-)
+# Residual above which a scale is warned of. Of simulated tabletops nine in ten are below, and noise is above.
+ROUGH = 0.25
 
 
 def state(answer: Answer, topic: str) -> str:

@@ -28,7 +28,7 @@ from focusdepth_core.perception.window import grown
 
 # On 80 simulated tables of the validation split, with a sensor that had 30 % of the target or a hole in its place, the
 # median position error fell from 5.6 to 1.7 cm and from 5.8 to 3.9 cm; half or twice these values changed little.
-POINTS = 512  # of a target; twice as many lowered the error of 500 tables by 1 %, and cost 0.15 ms
+POINTS = 512  # of a target; twice as many lowered the mean logarithmic error of 500 tables by 1 %, and cost time
 AROUND = 0.5  # of the target's size (the root of its area): how far from it the sensor's points count
 ALIKE = 0.3  # share of these points, the nearest to the target in depth, that speak for a target that is a hole
 MEASURED = 0.3  # of the sensor's density around, from which the points on the target speak for it alone
